@@ -1,0 +1,57 @@
+"""The one error tree.
+
+    NextreelError
+    ├── SettingsError      a setting is unknown or has a value it cannot have
+    ├── JavaError          no Java runtime that Spark can use
+    ├── KafkaError         the broker cannot be reached, or refused what it was asked
+    │   ├── BrokerError    the embedded broker did not start, or died
+    │   └── DataLossError  Kafka no longer has messages that the checkpoint still wants
+    ├── LakeError          the lake on disk is not what its commit records say
+    ├── InputError         a file or directory given by the user is not what was looked for
+    └── ModelError         a model cannot be trained, read or used
+
+Every message says what was given, what is allowed and what to do. The command line prints it without a
+traceback and exits with the class's ``exit_code``.
+"""
+
+
+class NextreelError(Exception):
+    """Base of every error that nextreel raises on purpose."""
+
+    exit_code = 1
+
+
+class SettingsError(NextreelError):
+    """A setting is unknown or has a value it cannot have."""
+
+    exit_code = 2
+
+
+class JavaError(NextreelError):
+    """No Java runtime that Spark can use was found."""
+
+
+class KafkaError(NextreelError):
+    """The broker cannot be reached, or refused what it was asked."""
+
+
+class BrokerError(KafkaError):
+    """The embedded broker did not start, or died."""
+
+
+class DataLossError(KafkaError):
+    """Kafka no longer has messages that the checkpoint still wants."""
+
+
+class LakeError(NextreelError):
+    """The lake on disk is not what its commit records say."""
+
+
+class InputError(NextreelError):
+    """A file or directory given by the user is not what was looked for."""
+
+    exit_code = 2
+
+
+class ModelError(NextreelError):
+    """A model cannot be trained, read or used."""

@@ -1,0 +1,1 @@
+"""Ingest: Kafka as a stream, messages parsed, the lake written."""

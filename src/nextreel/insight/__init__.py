@@ -1,0 +1,1 @@
+"""Insight: what people look at."""

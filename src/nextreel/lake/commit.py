@@ -1,0 +1,156 @@
+"""How a micro-batch becomes part of the lake: once, whatever is killed.
+
+Tasks write complete files into staging and report their names. The driver then
+
+1. writes the batch's commit record, which names every file and where it goes: atomically, and this is the
+   point of no return;
+2. moves each file into its table by a rename.
+
+A kill before 1 leaves only orphans in staging: Spark runs the batch again and `recover` removes them. A kill after
+it leaves a record whose moves `recover` completes; Spark then runs the same batch again, finds its record and
+does nothing. A file is in its table once because only the files of a record are moved and a batch has one record.
+"""
+
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nextreel.errors import LakeError
+from nextreel.lake.layout import Lake
+
+try:
+    import fcntl
+except ImportError:  # Windows: one writer is then up to the user
+    fcntl = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A complete Parquet file in staging, and the table and day that it is for."""
+
+    name: str
+    table: str
+    date: str
+    rows: int
+    bytes: int
+
+
+def stage(lake: Lake, table: str, date: str, rows: pa.Table) -> StagedFile:
+    """Write ``rows`` as one durable Parquet file in staging."""
+    lake.staging.mkdir(parents=True, exist_ok=True)
+    path = lake.staging / f"{uuid.uuid4().hex}.staged"
+    with path.open("wb") as file:
+        pq.write_table(rows, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    return StagedFile(path.name, table, date, rows.num_rows, path.stat().st_size)
+
+
+def is_committed(lake: Lake, query_id: str, batch_id: int) -> bool:
+    """Tell whether a micro-batch has its commit record.
+
+    Raises `LakeError` where the record is another query's: the checkpoint was deleted and the lake was not.
+    """
+    record = _read(_record(lake, batch_id))
+    if record is None:
+        return False
+    if record["query"] != query_id:
+        raise LakeError(
+            f"{lake.root} already holds micro-batch {batch_id}, written from another checkpoint. Messages would be "
+            f"doubled: restore {lake.checkpoint}, or begin a new lake."
+        )
+    return True
+
+
+def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile]) -> None:
+    """Make the staged files of a micro-batch part of the lake."""
+    moves = [
+        asdict(f) | {"path": f"{f.table}/date={f.date}/{query_id[:8]}-{batch_id:08d}-{i:03d}.parquet"}
+        for i, f in enumerate(sorted(files, key=lambda f: (f.table, f.date, f.name)))
+    ]
+    record = {"batch": batch_id, "query": query_id, "files": moves}
+    path = _record(lake, batch_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".tmp")
+    with fresh.open("w", encoding="utf-8") as file:
+        json.dump(record, file)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    _sync(path.parent)
+    _move(lake, moves)
+
+
+def recover(lake: Lake) -> int:
+    """Complete the last commit and remove orphans from staging; returns how many orphans there were.
+
+    Only the writer may call it, before it writes. Raises `LakeError` where a committed file is gone.
+    """
+    records = sorted(lake.commits.glob("*.json"))
+    if records:
+        record = _read(records[-1])
+        _move(lake, record["files"] if record else [])
+    orphans = list(lake.staging.glob("*.staged"))
+    for orphan in orphans:
+        orphan.unlink()
+    return len(orphans)
+
+
+def lock(lake: Lake) -> int:
+    """Take the writer's lock until the process ends (or the returned descriptor is closed).
+
+    Raises `LakeError` where another process holds it.
+    """
+    lake.lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lake.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise LakeError(f"another process is writing to {lake.root}; one lake has one ingest") from None
+    return descriptor
+
+
+def _move(lake: Lake, moves: list[dict[str, Any]]) -> None:
+    folders = set()
+    for move in moves:
+        staged, final = lake.staging / move["name"], lake.root / move["path"]
+        if staged.exists():
+            final.parent.mkdir(parents=True, exist_ok=True)
+            staged.rename(final)
+            folders.add(final.parent)
+        elif not final.exists():
+            raise LakeError(f"{final} was committed and is gone: the lake was changed from outside")
+    for folder in folders:
+        _sync(folder)
+
+
+def _record(lake: Lake, batch_id: int) -> Path:
+    return lake.commits / f"{batch_id:012d}.json"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise LakeError(f"the commit record {path} cannot be read: {error}") from None
+    return record
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable (POSIX; other systems have no such call)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

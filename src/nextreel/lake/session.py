@@ -1,0 +1,143 @@
+"""The Spark session: its settings, its Java, its end."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyspark
+from pyspark import SparkContext
+from pyspark.sql import SparkSession
+
+from nextreel.java import java_home
+from nextreel.settings import Settings
+
+#: Where the packaged Java's launcher and the class archives lie: they belong to this environment.
+_CACHE = Path(sys.prefix, "java")
+_EXIT_SECONDS = 60.0
+
+_CONF = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.streaming.pollingDelay": "50ms",
+}
+#: On one machine: loopback only, and no more tasks than cores, since hundreds of empty ones cost more than the work.
+_LOCAL_CONF = {
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
+    "spark.default.parallelism": str(os.cpu_count() or 2),
+}
+
+
+def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSession:
+    """Return the process's Spark session, started if it is not there yet; what its JVM prints goes to a log file.
+
+    Settings of the section ``spark`` win over nextreel's own choices. Raises `nextreel.errors.JavaError` where
+    no Java is found.
+    """
+    home = java_home(_CACHE)
+    os.environ["JAVA_HOME"] = str(home)
+    # Workers would start the first python3 of PATH, which need not be this one.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    conf = dict(_CONF)
+    if settings.spark.master.startswith("local"):
+        conf |= _LOCAL_CONF
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        conf["spark.driver.extraJavaOptions"] = " ".join(["-XX:+UseSerialGC", *_archive_options(home)])
+    conf["spark.driver.memory"] = settings.spark.driver_memory
+    conf["spark.sql.warehouse.dir"] = Path(settings.home, "spark-warehouse").absolute().as_uri()
+    if settings.ingest.connector == "jvm":
+        conf["spark.jars.packages"] = settings.ingest.packages
+    builder = SparkSession.builder.appName(app_name).master(settings.spark.master)
+    for key, value in (conf | settings.spark.conf).items():
+        builder = builder.config(key, value)
+    with _output_to(settings.home / "logs" / "spark.log"):
+        return builder.getOrCreate()
+
+
+@contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """Let processes started within the block write their output to a file, for all their life."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        for number, descriptor in enumerate(kept, start=1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def stop_spark(spark: SparkSession) -> None:
+    """Stop the session and wait for its JVM to end; the first one leaves its class archive behind."""
+    gateway = SparkContext._gateway
+    spark.stop()
+    if gateway is None:
+        return
+    gateway.shutdown()
+    jvm: subprocess.Popen[bytes] = gateway.proc
+    if jvm.stdin is not None:
+        jvm.stdin.close()
+    try:
+        jvm.wait(_EXIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        jvm.kill()
+        jvm.wait()
+    SparkContext._gateway = SparkContext._jvm = None
+    fresh = _archive(Path(os.environ["JAVA_HOME"])).with_suffix(f".{os.getpid()}")
+    if fresh.exists():
+        fresh.replace(fresh.with_suffix(".jsa"))
+
+
+def _archive_options(home: Path) -> list[str]:
+    """Return the JVM's options for class-data sharing.
+
+    Loading and verifying Spark's classes is two thirds of the work of a session's start. The JVM can keep them, ready
+    for use, in an archive: the first session writes it as it ends, later ones map it.
+    """
+    try:
+        archive = _archive(home)
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        base = _base_archive(home, archive.parent)
+        if not os.access(archive.parent, os.W_OK):
+            return []
+    except (OSError, subprocess.SubprocessError):
+        return []
+    if archive.exists():
+        return [f"-XX:SharedArchiveFile={base}{archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+    shared = [f"-XX:SharedArchiveFile={base.removesuffix(os.pathsep)}"] if base else []
+    return [*shared, f"-XX:ArchiveClassesAtExit={archive.with_suffix(f'.{os.getpid()}')}", "-Xlog:cds*=off"]
+
+
+def _archive(home: Path) -> Path:
+    """Return the archive's path: another Java or another Spark has another one."""
+    spark = Path(pyspark.__file__).parent / "jars"
+    java = (home / "bin" / "java").stat().st_mtime_ns
+    key = f"{home} {java} {pyspark.__version__} {spark} {spark.stat().st_mtime_ns}"
+    return _CACHE / f"spark-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
+
+
+def _base_archive(home: Path, cache: Path) -> str:
+    """Return the archive of Java's own classes, as a prefix of the path; empty where Java has it in its place."""
+    if any(home.glob("lib/server/classes*.jsa")):
+        return ""
+    base = cache / "base.jsa"
+    if not base.exists():
+        fresh = base.with_suffix(f".{os.getpid()}")
+        command = [home / "bin" / "java", "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
+        subprocess.run(command, check=True, capture_output=True, timeout=_EXIT_SECONDS)
+        fresh.replace(base)
+    return f"{base}{os.pathsep}"

@@ -1,0 +1,57 @@
+"""The lake as Spark reads it: explicit schemas, and the latest state of users and titles."""
+
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from nextreel.events.contract import TABLES, TITLE_TYPES
+from nextreel.lake.layout import SCHEMAS, Lake
+
+
+def read_table(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
+    """Return a table of the lake with its explicit schema and the partition column ``date``; empty if it has no files."""
+    schema = from_arrow_schema(SCHEMAS[table])
+    if not lake.files(table):
+        return spark.createDataFrame([], schema.add("date", "date"))
+    return spark.read.schema(schema).option("basePath", str(lake.table(table))).parquet(f"{lake.table(table)}/date=*")
+
+
+def latest(events: DataFrame) -> DataFrame:
+    """Return the newest event of each ``id``: by event time, then by the order in which Kafka has them."""
+    newest = F.max_by(F.struct("*"), _order())
+    return events.groupBy("id").agg(newest.alias("newest")).select("newest.*")
+
+
+def _order() -> Column:
+    return F.struct("timestamp", "kafka_timestamp", "kafka_partition", "kafka_offset")
+
+
+def users(spark: SparkSession, lake: Lake) -> DataFrame:
+    """Return the users as they are now: user_id, username, and the traits that they prefer."""
+    return latest(read_table(spark, lake, TABLES["user"])).select(
+        F.col("id").alias("user_id"),
+        F.col("nombre_usuario").alias("username"),
+        F.col("generos").alias("genres"),
+        F.col("directores").alias("directors"),
+        F.col("actores").alias("actors"),
+        F.col("decadas_favoritas").alias("decades"),
+        F.col("clasificacion").alias("age_rating"),
+    )
+
+
+def titles(spark: SparkSession, lake: Lake) -> DataFrame:
+    """Return movies and series as they are now: content_id, type, title, and their traits."""
+    parts = [read_table(spark, lake, TABLES[title_type]) for title_type in TITLE_TYPES]
+    events = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
+    return latest(events).select(
+        F.col("id").alias("content_id"),
+        "type",
+        F.col("titulo").alias("title"),
+        F.col("generos").alias("genres"),
+        F.col("directores").alias("directors"),
+        F.col("actores").alias("actors"),
+        F.when(F.col("decada_lanzamiento").isNotNull(), F.array("decada_lanzamiento")).alias("decades"),
+        F.col("clasificacion").alias("age_rating"),
+    )

@@ -1,0 +1,1 @@
+"""The model: factors and ids, ranking, the versioned store. No Spark, no web."""

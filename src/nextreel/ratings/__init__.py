@@ -1,0 +1,1 @@
+"""Ratings: affinity, simulated ratings, observed ratings, the one ratings table."""

@@ -1,0 +1,244 @@
+"""The one place that reads configuration: flag > environment > file > default.
+
+Every setting has a dotted name, ``kafka.bootstrap``. In the environment it is ``NEXTREEL_KAFKA_BOOTSTRAP``, in the
+file (``nextreel.toml``, or ``--config``) the key ``bootstrap`` of the table ``[kafka]``, and on the command line
+``--set kafka.bootstrap=…``. Client settings of librdkafka go through untouched:
+``NEXTREEL_KAFKA_CLIENT_SECURITY_PROTOCOL=SASL_SSL`` is its ``security.protocol``.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from nextreel.errors import SettingsError
+
+PREFIX = "NEXTREEL_"
+#: Variables that ``./run`` itself reads.
+_OUTSIDE = {"NEXTREEL_CONFIG", "NEXTREEL_VENV"}
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of settings: immutable, and it refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    """Where Kafka is and what the topics are called."""
+
+    bootstrap: str = Field("127.0.0.1:9092", description="host:port[,host:port…] of the brokers")
+    users: str = Field("producer1_topic", description="the users' topic")
+    movies: str = Field("producer2_topic", description="the movies' topic")
+    series: str = Field("producer3_topic", description="the series' topic")
+    interactions: str = Field("producer4_topic", description="the interactions' topic")
+    partitions: Positive = Field(2, description="partitions of a topic that nextreel creates")
+    replication: Positive = Field(1, description="replicas of a topic that nextreel creates")
+    client: dict[str, SecretStr] = Field(default_factory=dict, description="librdkafka settings by their own names")
+
+    @property
+    def client_config(self) -> dict[str, str]:
+        """What every librdkafka client starts from, secrets in the clear: never to be logged."""
+        return {"bootstrap.servers": self.bootstrap} | {k: v.get_secret_value() for k, v in self.client.items()}
+
+    @model_validator(mode="after")
+    def _distinct_topics(self) -> "KafkaSettings":
+        topics = [self.users, self.movies, self.series, self.interactions]
+        if len(set(topics)) != len(topics):
+            raise ValueError(f"the four topics must differ, not {', '.join(topics)}")
+        return self
+
+
+class SparkSettings(Section):
+    """The Spark session."""
+
+    master: str = Field("local[*]", description="Spark master: local[*], local[2], spark://host:7077 …")
+    driver_memory: str = Field("1g", pattern=r"^\d+[kmgt]$", description="heap of the driver's JVM")
+    conf: dict[str, str] = Field(default_factory=dict, description="any Spark settings by their own names")
+
+
+class IngestSettings(Section):
+    """The stream from Kafka to the lake."""
+
+    connector: Literal["python", "jvm"] = Field("python", description="Kafka through Python, or Spark's own connector")
+    packages: str = Field(
+        "org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0", description="Maven coordinates for connector = jvm"
+    )
+    starting_offsets: Literal["earliest", "latest"] = Field("earliest", description="where a new checkpoint begins")
+    max_offsets_per_trigger: Positive = Field(200_000, description="most messages in one micro-batch")
+    fail_on_data_loss: bool = Field(True, description="stop where Kafka has deleted what the checkpoint wants")
+    trigger_seconds: float = Field(0.0, ge=0.0, description="least time between micro-batches")
+
+
+class AffinityWeights(Section):
+    """What each trait weighs in the affinity of a user's preferences to a title."""
+
+    genres: Annotated[float, Field(ge=0.0)] = 0.4
+    directors: Annotated[float, Field(ge=0.0)] = 0.2
+    actors: Annotated[float, Field(ge=0.0)] = 0.2
+    decade: Annotated[float, Field(ge=0.0)] = 0.1
+    age_rating: Annotated[float, Field(ge=0.0)] = 0.1
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> "AffinityWeights":
+        if sum(self.model_dump().values()) <= 0:
+            raise ValueError("at least one weight must be above 0")
+        return self
+
+
+class RatingsSettings(Section):
+    """Where ratings come from when they are not observed."""
+
+    weights: AffinityWeights = Field(default_factory=AffinityWeights, description="weights of the affinity")
+    simulate: Literal["sparse", "never"] = Field(
+        "sparse", description="simulate ratings for users with too few observed ones, or never"
+    )
+    min_observed: Positive = Field(5, description="a user with this many observed ratings needs no simulated ones")
+    per_user: Positive = Field(40, description="simulated ratings a user, at the most")
+    noise: float = Field(0.35, ge=0.0, le=2.0, description="standard deviation added to a simulated rating, in stars")
+    seed: int = Field(7, description="what the simulation is reproducible by")
+
+
+class TrainSettings(Section):
+    """The model."""
+
+    factors: Positive = Field(32, description="factors of a user and of a title")
+    iterations: Positive = Field(10, description="alternating sweeps")
+    regularization: float = Field(0.15, gt=0.0, description="of the explicit model, weighted by ratings (ALS-WR)")
+    ranking_regularization: float = Field(0.1, gt=0.0, description="of the implicit model that ranks")
+    alpha: float = Field(6.0, gt=0.0, description="confidence that one rating adds in the implicit model")
+    damping: float = Field(5.0, ge=0.0, description="ratings' worth of prior in the bias baseline")
+    test_fraction: float = Field(0.2, gt=0.0, lt=1.0, description="share of ratings held out for evaluation")
+    relevant_rating: float = Field(4.0, ge=0.5, le=5.0, description="a held-out rating from here on is a hit")
+    seed: int = Field(7, description="of the split and of the factors' start")
+
+
+class ExportSettings(Section):
+    """What is written for people."""
+
+    top_k: Positive = Field(10, le=1000, description="recommendations a user")
+
+
+class Settings(Section):
+    """All settings, by section."""
+
+    home: Path = Field(Path("nextreel-data"), description="where lake, models and exports lie")
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    spark: SparkSettings = Field(default_factory=SparkSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
+    ratings: RatingsSettings = Field(default_factory=RatingsSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
+
+    @property
+    def lake(self) -> Path:
+        """The lake's directory."""
+        return self.home / "lake"
+
+    @property
+    def models(self) -> Path:
+        """The model store's directory."""
+        return self.home / "models"
+
+    @property
+    def exports(self) -> Path:
+        """The exports' directory."""
+        return self.home / "exports"
+
+
+def load(
+    flags: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Settings:
+    """Read the settings: ``flags`` (by dotted name) over ``environ`` over ``file`` over the defaults.
+
+    ``file`` defaults to ``$NEXTREEL_CONFIG``, then to ``nextreel.toml`` where there is one. Raises `SettingsError`
+    with the key, the value and what would be right.
+    """
+    environ = os.environ if environ is None else environ
+    origins: dict[str, str] = {}
+    values = _from_file(file or _default_file(environ), origins)
+    for name, value in sorted(environ.items()):
+        if name.startswith(PREFIX) and name not in _OUTSIDE:
+            key = _key_of_variable(name)
+            _put(values, key, value)
+            origins[".".join(key)] = name
+    for dotted, value in (flags or {}).items():
+        _put(values, _key_of_flag(dotted), value)
+        origins[dotted] = f"--set {dotted}"
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, origins)) from None
+
+
+def _default_file(environ: Mapping[str, str]) -> Path | None:
+    if named := environ.get("NEXTREEL_CONFIG"):
+        return Path(named)
+    return Path("nextreel.toml") if Path("nextreel.toml").exists() else None
+
+
+def _from_file(file: Path | None, origins: dict[str, str]) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"the settings file {file} cannot be read: {error}") from None
+    client = values.get("kafka", {}).get("client")
+    if isinstance(client, dict):  # librdkafka takes text for every setting; TOML has numbers and booleans
+        values["kafka"]["client"] = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in client.items()}
+    origins.update({"": str(file)})
+    return values
+
+
+def _key_of_variable(name: str) -> tuple[str, ...]:
+    """Return the dotted path that an environment variable sets, taking the longest section name that fits."""
+    rest = name.removeprefix(PREFIX).lower()
+    model: type[BaseModel] = Settings
+    path: tuple[str, ...] = ()
+    while True:
+        if rest in model.model_fields:
+            return (*path, rest)
+        step = next((f for f in model.model_fields if rest.startswith(f + "_")), None)
+        annotation = model.model_fields[step].annotation if step else None
+        if step is None:
+            raise SettingsError(f"{name} sets nothing: no setting has that name. `nextreel settings` lists them.")
+        path, rest = (*path, step), rest.removeprefix(step + "_")
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+        else:  # a free table: its keys have dots where the variable has underscores
+            return (*path, rest.replace("_", "."))
+
+
+def _key_of_flag(dotted: str) -> tuple[str, ...]:
+    for table in ("kafka.client", "spark.conf"):
+        if dotted.startswith(table + "."):
+            return (*table.split("."), dotted.removeprefix(table + "."))
+    return tuple(dotted.split("."))
+
+
+def _put(values: dict[str, Any], key: tuple[str, ...], value: str) -> None:
+    for step in key[:-1]:
+        values = values.setdefault(step, {})
+    values[key[-1]] = value
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(step) for step in problem["loc"])
+        origin = origins.get(key) or origins.get("", "default")
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{key} (from {origin}) is no setting; `nextreel settings` lists them all")
+        else:
+            given = "" if isinstance(problem["input"], dict | BaseModel) else f" = {problem['input']!r}"
+            lines.append(f"{key}{given} (from {origin}): {problem['msg']}")
+    return "wrong settings:\n  " + "\n  ".join(lines)

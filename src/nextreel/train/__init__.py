@@ -1,0 +1,1 @@
+"""Training: ratings in; an evaluated, stored model out."""

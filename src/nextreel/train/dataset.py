@@ -1,0 +1,97 @@
+"""Ratings as training sees them: rows of integers instead of ids."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nextreel.model.rank import Pairs
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """n ratings; ids are ascending, and a user or title may have none.
+
+    ``user`` and ``title`` (n,) are rows of the ids; ``rating`` (n,) is in stars; ``simulated`` (n,) marks those that
+    nobody gave.
+    """
+
+    user_ids: pa.StringArray
+    title_ids: pa.StringArray
+    user: NDArray[np.int32]
+    title: NDArray[np.int32]
+    rating: NDArray[np.float32]
+    simulated: NDArray[np.bool_]
+
+    @property
+    def n_users(self) -> int:
+        """Users, with or without ratings."""
+        return len(self.user_ids)
+
+    @property
+    def n_titles(self) -> int:
+        """Titles, with or without ratings."""
+        return len(self.title_ids)
+
+    def __len__(self) -> int:
+        return len(self.rating)
+
+    def where(self, kept: NDArray[np.bool_]) -> "Dataset":
+        """Return the ratings that a mask (n,) keeps, over the same ids."""
+        return replace(
+            self,
+            user=self.user[kept],
+            title=self.title[kept],
+            rating=self.rating[kept],
+            simulated=self.simulated[kept],
+        )
+
+    def split(self, test_fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
+        """Return the ratings to learn from and those held out, at random.
+
+        Only observed ratings are held out, unless all are simulated: a simulated one has nothing to say about quality.
+        """
+        drawn = np.random.default_rng(seed).random(len(self)) < test_fraction
+        held_out = drawn if self.simulated.all() else drawn & ~self.simulated
+        return self.where(~held_out), self.where(held_out)
+
+    def pairs(self) -> Pairs:
+        """Return the titles that each user has rated; simulated ratings are nobody's."""
+        said = self.where(~self.simulated)
+        return Pairs.of(said.user, said.title, self.n_users)
+
+    def pairs_of(self, user_ids: pa.StringArray, title_ids: pa.StringArray) -> Pairs:
+        """Return the same by the rows of other ids; users and titles that those do not have are left out."""
+        said = self.where(~self.simulated)
+        users = pc.fill_null(pc.index_in(self.user_ids, user_ids), -1).to_numpy()[said.user]
+        titles = pc.fill_null(pc.index_in(self.title_ids, title_ids), -1).to_numpy()[said.title]
+        known = (users >= 0) & (titles >= 0)
+        return Pairs.of(users[known], titles[known], len(user_ids))
+
+
+def dataset(ratings: pa.Table, user_ids: Iterable[str] = (), title_ids: Iterable[str] = ()) -> Dataset:
+    """Return the ratings table (user_id, content_id, rating, source) as a dataset, in a reproducible order.
+
+    ``user_ids`` and ``title_ids`` are those known beside the ones that the ratings name.
+    """
+    users, titles = _ids(ratings["user_id"], user_ids), _ids(ratings["content_id"], title_ids)
+    user = pc.index_in(ratings["user_id"], users).to_numpy().astype(np.int32)
+    title = pc.index_in(ratings["content_id"], titles).to_numpy().astype(np.int32)
+    order = np.lexsort((title, user))
+    return Dataset(
+        users,
+        titles,
+        user[order],
+        title[order],
+        ratings["rating"].to_numpy().astype(np.float32)[order],
+        pc.equal(ratings["source"], "simulated").to_numpy().astype(bool)[order],
+    )
+
+
+def _ids(rated: pa.ChunkedArray, known: Iterable[str]) -> pa.StringArray:
+    everyone = pa.concat_arrays([*(c.cast(pa.string()) for c in rated.chunks), pa.array(list(known), pa.string())])
+    unique = pc.unique(everyone)
+    return unique.take(pc.sort_indices(unique))

@@ -1,0 +1,112 @@
+"""The training job: lake in; an evaluated model version out."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from nextreel.errors import ModelError
+from nextreel.lake import tables
+from nextreel.lake.layout import Lake
+from nextreel.model.model import Model
+from nextreel.model.store import ModelStore
+from nextreel.ratings.table import ratings
+from nextreel.settings import RatingsSettings, Settings
+from nextreel.train.dataset import Dataset, dataset
+from nextreel.train.evaluate import Evaluation, evaluate
+from nextreel.train.fit import fit_model
+from nextreel.train.mllib import mllib_engine
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the lake has to learn from: ratings, users (user_id, username …), catalogue (content_id, type, title …)."""
+
+    data: Dataset
+    users: pa.Table
+    titles: pa.Table
+
+
+def read_lake(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Found:
+    """Read users, titles and ratings as they are now, on the driver."""
+    users, titles = tables.users(spark, lake).toArrow(), tables.titles(spark, lake).toArrow()
+    rated = ratings(spark, lake, settings).toArrow()
+    return Found(dataset(rated, users["user_id"].to_pylist(), titles["content_id"].to_pylist()), users, titles)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one training came to: the version, the model, its data and the catalogue (content_id, type, title …)."""
+
+    version: str
+    model: Model
+    data: Dataset
+    evaluation: Evaluation
+    users: pa.Table
+    titles: pa.Table
+    seconds: dict[str, float]
+
+
+def train(spark: SparkSession, settings: Settings, progress: Callable[[str], None] = lambda _: None) -> Training:
+    """Read the lake, judge a model on held-out ratings, then learn from all of them, store it and make it current.
+
+    Raises `ModelError` where the lake has no ratings and nothing to simulate any from.
+    """
+    watch = _Watch(progress)
+    lake = Lake(settings.lake.absolute())
+    with watch.step("reading ratings"):
+        found = read_lake(spark, lake, settings.ratings)
+        data = found.data
+    if len(data) == 0:
+        raise ModelError(f"{lake.root} has no ratings, and no users and titles to simulate any from")
+    engine = mllib_engine(spark)
+    with watch.step("evaluating on held-out ratings"):
+        learned, held_out = data.split(settings.train.test_fraction, settings.train.seed)
+        judged = fit_model(learned, settings.train, engine)
+        evaluation = evaluate(judged, learned, held_out, settings.train)
+    with watch.step("learning from all ratings"):
+        model = fit_model(data, settings.train, engine)
+    with watch.step("storing the model"):
+        store = ModelStore(settings.models)
+        version = store.save(model, _facts(settings, data, evaluation))
+        store.promote(version)
+    return Training(version, model, data, evaluation, found.users, found.titles, watch.seconds)
+
+
+def _facts(settings: Settings, data: Dataset, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "engine": "mllib",
+        "parameters": settings.train.model_dump(),
+        "data": {
+            "users": data.n_users,
+            "titles": data.n_titles,
+            "ratings": len(data),
+            "simulated": int(np.count_nonzero(data.simulated)),
+        },
+        "evaluation": evaluation.as_dict(),
+    }
+
+
+class _Watch:
+    """Times named steps and tells of each when it begins."""
+
+    def __init__(self, progress: Callable[[str], None]):
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+        self._name = ""
+        self._began = 0.0
+
+    def step(self, name: str) -> "_Watch":
+        self._name = name
+        return self
+
+    def __enter__(self) -> None:
+        self._progress(self._name)
+        self._began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self._name] = time.monotonic() - self._began

@@ -1,0 +1,49 @@
+"""ALS by Spark MLlib, for what one machine cannot hold."""
+
+import numpy as np
+import pyarrow as pa
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import DataFrame, SparkSession
+
+from nextreel.model.model import Factors, Floats
+from nextreel.train.engine import Cells, Engine, Objective
+
+
+def mllib_engine(spark: SparkSession) -> Engine:
+    """Return MLlib's ALS as an engine."""
+
+    def fit(cells: Cells, objective: Objective) -> Factors:
+        k = objective.factors
+        if len(cells.value) == 0:
+            return Factors(np.zeros((cells.n_users, k), np.float32), np.zeros((cells.n_titles, k), np.float32))
+        blocks = max(2, spark.sparkContext.defaultParallelism)
+        als = ALS(
+            rank=k,
+            maxIter=objective.iterations,
+            regParam=objective.regularization,
+            implicitPrefs=objective.kind == "implicit",
+            alpha=objective.alpha,
+            seed=objective.seed,
+            numUserBlocks=blocks,
+            numItemBlocks=blocks,
+            userCol="user",
+            itemCol="title",
+            ratingCol="value",
+        )
+        model = als.fit(_frame(spark, cells))
+        return Factors(_rows(model.userFactors, cells.n_users, k), _rows(model.itemFactors, cells.n_titles, k))
+
+    return fit
+
+
+def _frame(spark: SparkSession, cells: Cells) -> DataFrame:
+    return spark.createDataFrame(pa.table({"user": cells.user, "title": cells.title, "value": cells.value}))
+
+
+def _rows(factors: DataFrame, n: int, k: int) -> Floats:
+    """Return factors by row, (n, k): zero for rows that ALS never saw."""
+    found = factors.toArrow()
+    rows = np.zeros((n, k), np.float32)
+    values = found["features"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    rows[found["id"].to_numpy()] = values.reshape(-1, k)
+    return rows
