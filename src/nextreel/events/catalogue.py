@@ -40,9 +40,22 @@ _MATURITY: Final = {
     "Comedy": 0.0, "Romance": 0.0, "History": 0.1, "Sci-Fi": 0.1, "Drama": 0.3, "Western": 0.3,
     "Mystery": 0.4, "Action": 0.6, "Thriller": 0.9, "War": 0.9, "Crime": 1.3, "Horror": 1.7,
 }  # fmt: skip
-#: Genres that do not go with those for children.
-_NOT_WITH_FAMILY: Final = ("Crime", "Horror", "Thriller", "War", "Western", "History", "Documentary", "Drama")
-_NOT_WITH_ANIMATION: Final = ("Western", "War", "Documentary")
+#: Genres that a title does not have together.
+_APART: Final = {
+    "Family": ["Crime", "Horror", "Thriller", "War", "Western", "History", "Documentary", "Drama"],
+    "Animation": ["Western", "War", "Documentary", "Crime"],
+    "Documentary": [
+        "Action",
+        "Comedy",
+        "Fantasy",
+        "Horror",
+        "Mystery",
+        "Romance",
+        "Sci-Fi",
+        "Thriller",
+        "Western",
+    ],
+}
 
 
 class Catalogue:
@@ -100,7 +113,8 @@ class Catalogue:
         self.cast, self.n_cast = casting.cast(
             rng, self.actor_guild, self.director_guild, self.directors[:, 0], self.genres[:, :2], self.decade
         )
-        self._seasons = np.minimum(1 + np.floor(rng.exponential(2.2, n)), 14).astype(np.int64)
+        most = np.minimum(5 + 9 * (N_DECADES - 1 - self.decade), 16)
+        self._seasons = np.minimum(1 + np.floor(rng.exponential(2.2, n)), most).astype(np.int64)
         self._a_season = np.array([6, 8, 10, 12, 13, 22])[
             pick([0.18, 0.28, 0.26, 0.12, 0.08, 0.08], rng.random(n))
         ]
@@ -143,7 +157,7 @@ class Catalogue:
 
     def _extent(self, title: NDArray[np.int64], edition: NDArray[np.int64]) -> dict[str, pa.Array]:
         """Return how many seasons and episodes series have: those that still run gain a season an update."""
-        seasons = self._seasons[title] + self._runs[title] * np.minimum(edition, 6)
+        seasons = self._seasons[title] + self._runs[title] * np.minimum(edition, 3)
         episodes = seasons * self._a_season[title] + self._off[title]
         return {
             "numero_temporadas": pa.array(seasons).cast(pa.string()),
@@ -185,10 +199,10 @@ def _genres(rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], NDArra
     """Return genres (n, MAX_GENRES), the main one first, and how many of them count (n,)."""
     vectors = genre_vectors()
     together = 3.0 * vectors @ vectors.T + np.log(GENRE_SHARES)
-    for child, others in (("Family", _NOT_WITH_FAMILY), ("Animation", _NOT_WITH_ANIMATION)):
+    for one, others in _APART.items():
         for other in others:
-            together[GENRES.index(child), GENRES.index(other)] = -np.inf
-            together[GENRES.index(other), GENRES.index(child)] = -np.inf
+            together[GENRES.index(one), GENRES.index(other)] = -np.inf
+            together[GENRES.index(other), GENRES.index(one)] = -np.inf
     main = pick(GENRE_SHARES, rng.random(n))
     score = together[main] + gumbel(rng.random((n, len(GENRES))))
     score[np.arange(n), main] = np.inf

@@ -155,7 +155,8 @@ class Viewing:
         """Return the devices of sittings: mostly the user's own, else one that the age group uses."""
         edges = np.cumsum(_DEVICE_SHARES, axis=1)[self._audience.age[user]]
         other = (rng.random((user.size, 1)) * edges[:, -1:] >= edges).sum(axis=1)
-        return np.where(rng.random(user.size) < _HABIT, self._habit[user], other)
+        device: NDArray[np.int64] = np.where(rng.random(user.size) < _HABIT, self._habit[user], other)
+        return device
 
 
 def _order(rng: np.random.Generator, micros: NDArray[np.int64], n: int) -> NDArray[np.int64]:

@@ -30,6 +30,7 @@ class WatermarkReader:
             self._consumer = Consumer(config)
         except KafkaException as error:
             raise errors.KafkaError(f"Kafka at {self._bootstrap}: {error.args[0].str()}") from None
+        self._known: dict[tuple[str, int, int], int] = {}  # (topic, partition, listed high) -> true high
 
     def __enter__(self) -> Self:
         return self
@@ -65,20 +66,30 @@ class WatermarkReader:
 
     def _corrected(self, found: Watermarks) -> Watermarks:
         """Replace the high watermarks by those of fetch responses where the listed ones cannot be trusted."""
-        wanted = {(t, p): high for t, ps in found.items() for p, (low, high) in ps.items() if high > low}
-        if self._cluster_id != _LISTS_BATCH_STARTS or not wanted:
+        if self._cluster_id != _LISTS_BATCH_STARTS:
             return found
-        self._consumer.assign([TopicPartition(t, p, high - 1) for (t, p), high in wanted.items()])
-        missing = set(wanted)
+        listed = {(t, p, high) for t, ps in found.items() for p, (low, high) in ps.items() if high > low}
+        self._known = {k: v for k, v in self._known.items() if k in listed}
+        self._known |= self._fetched(listed - self._known.keys())
+        return {
+            t: {p: (low, self._known.get((t, p, high), high)) for p, (low, high) in ps.items()}
+            for t, ps in found.items()
+        }
+
+    def _fetched(self, listed: set[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
+        """Return the high watermarks of fetch responses, asked at the last batch that is listed."""
+        missing = {(t, p): high for t, p, high in listed}
+        if not missing:
+            return {}
+        self._consumer.assign([TopicPartition(t, p, high - 1) for (t, p), high in missing.items()])
+        found = {}
         for _ in range(int(_SECONDS / 0.1)):
             for message in self._consumer.consume(len(missing), timeout=0.1):
-                topic, partition = message.topic(), message.partition()
-                if message.error() is None and (topic, partition) in missing:
-                    low, _ = found[topic][partition]
-                    _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-                    found[topic][partition] = (low, max(high, message.offset() + 1))
-                    missing.discard((topic, partition))
-                    self._consumer.incremental_unassign([TopicPartition(topic, partition)])
+                place = (message.topic(), message.partition())
+                if message.error() is None and place in missing:
+                    _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+                    found[*place, missing.pop(place)] = max(high, message.offset() + 1)
+                    self._consumer.incremental_unassign([TopicPartition(*place)])
             if not missing:
                 break
         self._consumer.unassign()

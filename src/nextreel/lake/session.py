@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ import pyspark
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from nextreel.java import java_home
+from nextreel.java import find_java, launcher_home
 from nextreel.settings import Settings
 
-#: Where the packaged Java's launcher and the class archives lie: they belong to this environment.
-_CACHE = Path(sys.prefix, "java")
+#: Where Spark's homes and class archives lie: they belong to this Python environment.
+_CACHE = Path(sys.prefix, "spark")
 _EXIT_SECONDS = 60.0
 
 _CONF = {
@@ -34,6 +35,8 @@ _LOCAL_CONF = {
     "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
     "spark.default.parallelism": str(os.cpu_count() or 2),
 }
+#: The serial collector wants the least memory and, on two cores, time; ALS recurses deep into its lineage.
+_JVM_OPTIONS = ("-XX:+UseSerialGC", "-Xss8m")
 
 
 def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSession:
@@ -42,16 +45,15 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     Settings of the section ``spark`` win over nextreel's own choices. Raises `nextreel.errors.JavaError` where
     no Java is found.
     """
-    home = java_home(_CACHE)
-    os.environ["JAVA_HOME"] = str(home)
+    java = find_java()
+    environment = {"JAVA_HOME": str(launcher_home(java, _CACHE / "java-home"))}
     # Workers would start the first python3 of PATH, which need not be this one.
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    environment |= {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
     conf = dict(_CONF)
     if settings.spark.master.startswith("local"):
         conf |= _LOCAL_CONF
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        conf["spark.driver.extraJavaOptions"] = " ".join(["-XX:+UseSerialGC", *_archive_options(home)])
+        environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(_spark_home())}
+        conf["spark.driver.extraJavaOptions"] = " ".join([*_JVM_OPTIONS, *_archive_options(java)])
     conf["spark.driver.memory"] = settings.spark.driver_memory
     conf["spark.sql.warehouse.dir"] = Path(settings.home, "spark-warehouse").absolute().as_uri()
     if settings.ingest.connector == "jvm":
@@ -59,8 +61,20 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     builder = SparkSession.builder.appName(app_name).master(settings.spark.master)
     for key, value in (conf | settings.spark.conf).items():
         builder = builder.config(key, value)
-    with _output_to(settings.home / "logs" / "spark.log"):
+    with _output_to(settings.home / "logs" / "spark.log"), _environment(environment):
         return builder.getOrCreate()
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Let processes started within the block have these variables, where they are not set already (but JAVA_HOME)."""
+    before = dict(os.environ)
+    os.environ.update(values | {k: v for k, v in before.items() if k != "JAVA_HOME"})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager
@@ -84,6 +98,7 @@ def _output_to(log: Path) -> Iterator[None]:
 def stop_spark(spark: SparkSession) -> None:
     """Stop the session and wait for its JVM to end; the first one leaves its class archive behind."""
     gateway = SparkContext._gateway
+    written = re.search(r"-XX:ArchiveClassesAtExit=(\S+)", spark.conf.get("spark.driver.extraJavaOptions", "") or "")
     spark.stop()
     if gateway is None:
         return
@@ -97,9 +112,27 @@ def stop_spark(spark: SparkSession) -> None:
         jvm.kill()
         jvm.wait()
     SparkContext._gateway = SparkContext._jvm = None
-    fresh = _archive(Path(os.environ["JAVA_HOME"])).with_suffix(f".{os.getpid()}")
-    if fresh.exists():
+    if written and (fresh := Path(written.group(1))).exists():
         fresh.replace(fresh.with_suffix(".jsa"))
+
+
+def _spark_home() -> Path:
+    """Return a SPARK_HOME that is the PySpark package without its zipped copy of itself.
+
+    Python workers would import PySpark from that zip and compile it anew each time, which costs a second and a half
+    of every start; without it they import the package, which has its bytecode.
+    """
+    package = Path(pyspark.__file__).parent
+    if os.name == "nt":
+        return package
+    home = _CACHE / "spark-home"
+    home.mkdir(parents=True, exist_ok=True)
+    for part in package.iterdir():
+        link = home / part.name
+        if part.name != "python" and not link.exists():
+            link.unlink(missing_ok=True)  # it may point to where this environment was before it was moved
+            link.symlink_to(part)
+    return home
 
 
 def _archive_options(home: Path) -> list[str]:
