@@ -1,6 +1,7 @@
 """The command line: ``nextreel COMMAND``."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from nextreel.errors import NextreelError
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.settings import Settings
 
+_IMPORTED = time.monotonic()
 _TYPES: dict[str, EventType] = {TABLES[e]: e for e in EVENT_TYPES}
 
 
@@ -96,18 +98,18 @@ def topics(load: Load) -> None:
 @click.option("--series", "n_series", default=300, show_default=True, help="Series of the world.")
 @click.option("--interactions", "n_interactions", default=120_000, show_default=True, help="Its past interactions.")
 @click.pass_obj
-def produce(load: Load, what: str, count: int | None, rate: str, start: int, seed: int, **size: int) -> None:
+def produce(load: Load, /, what: str, count: int | None, rate: str, start: int, **world: Any) -> None:
     """Send the synthetic world's users, movies, series or interactions to their topic.
 
     The four producers together make 500 KB/s, unless --rate says otherwise. When everyone has been sent, profile
     updates follow.
     """
-    from nextreel.events.world_config import WorldConfig
+    from nextreel.events.world import WorldConfig
     from nextreel.feed import WorldFeed
     from nextreel.kafka.topics import create_topics, topics_by_type
 
     kafka = load().kafka
-    feed = WorldFeed(WorldConfig(seed=seed, end=datetime.now(UTC).replace(microsecond=0), **size))
+    feed = WorldFeed(WorldConfig(end=datetime.now(UTC).replace(microsecond=0), **world))
     create_topics(kafka)
     event_type = _TYPES[what]
     _send(kafka, topics_by_type(kafka)[event_type], feed.rows(event_type, start, count), _rate(rate))
@@ -215,10 +217,10 @@ def demo(load: Load, movielens: Path | None, once: bool, as_json: bool) -> None:
     demo of the home directory.
     """
     from nextreel.demo import Demo
-    from nextreel.events.world_config import WorldConfig
+    from nextreel.events.world import WorldConfig
     from nextreel.feed import Feed, MovieLensFeed, WorldFeed
-    from nextreel.lake.quarantine import reasons
     from nextreel.lake.layout import Lake
+    from nextreel.lake.quarantine import reasons
     from nextreel.summary import as_dict, show
 
     given = _fresh_demo(load())
@@ -228,12 +230,11 @@ def demo(load: Load, movielens: Path | None, once: bool, as_json: bool) -> None:
         return MovieLensFeed(movielens) if movielens else WorldFeed(world, n_faulty=25)
 
     console = Console(stderr=as_json)
-    began = time.monotonic()
     with _status("starting", console) as status, Demo(given, make_feed, _Steps(status)) as running:
         outcome = running.first_round()
         quarantined = reasons(Lake(given.lake))
         if as_json:
-            found = as_dict(outcome, quarantined) | {"total_seconds": round(time.monotonic() - began, 3)}
+            found = as_dict(outcome, quarantined) | {"since_start_seconds": _process_age()}
             click.echo(json.dumps(found, indent=2))
         else:
             show(console, outcome, quarantined)
@@ -254,6 +255,15 @@ def _fresh_demo(given: Settings) -> Settings:
     for folder in ("lake", "models", "exports"):
         shutil.rmtree(home / folder, ignore_errors=True)
     return given.model_copy(update={"home": home})
+
+
+def _process_age() -> float:
+    """Return the seconds since this process began, its imports included."""
+    began = Path("/proc/self/stat")
+    if not began.exists():
+        return time.monotonic() - _IMPORTED
+    ticks = int(began.read_text().rpartition(")")[2].split()[19])
+    return round(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"), 3)
 
 
 class _Steps:
@@ -286,7 +296,9 @@ def _send(kafka: settings.KafkaSettings, topic: str, batches: Iterator[Any], rat
             status.update(f"{topic}: {d.delivered:,} delivered of {d.sent:,} sent, {speed:,.0f} KB/s")
 
         delivery = produce(EventProducer(kafka, rate), topic, batches, tell)
-    click.echo(f"{topic}: {delivery.delivered:,} messages delivered, {delivery.bytes:,} bytes, {delivery.failed} failed")
+    click.echo(
+        f"{topic}: {delivery.delivered:,} messages delivered, {delivery.bytes:,} bytes, {delivery.failed} failed"
+    )
 
 
 def _rate(text: str) -> float | None:

@@ -209,7 +209,7 @@ class _Task(threading.Thread):
     def run(self) -> None:
         try:
             self._work(self)
-        except BaseException as error:  # noqa: BLE001 (carried over to the thread that asks)
+        except BaseException as error:
             self._error = error
 
     def result(self) -> Delivery:

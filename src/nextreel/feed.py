@@ -11,14 +11,13 @@ import pyarrow as pa
 from nextreel.events import movielens
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.events.faults import broken
-from nextreel.events.world import World
-from nextreel.events.world_config import WorldConfig
+from nextreel.events.world import World, WorldConfig
 
 _BLOCK = 2_000
 
 
 def at_speed(batches: Iterator[pa.RecordBatch], speed_up: float) -> Iterator[pa.RecordBatch]:
-    """Yield events as their time comes: the first at once, one a second later in event time after 1 / ``speed_up`` s."""
+    """Yield events as their time comes: an hour between two becomes 1 / ``speed_up`` hours."""
     began, origin = time.monotonic(), None
     for batch in batches:
         moments = batch.column("timestamp").cast(pa.int64()).to_numpy() / 1e6

@@ -68,7 +68,8 @@ class IngestSettings(Section):
 
     connector: Literal["python", "jvm"] = Field("python", description="Kafka through Python, or Spark's own connector")
     packages: str = Field(
-        "org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0", description="Maven coordinates for connector = jvm"
+        "org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0",
+        description="Maven coordinates for connector = jvm",
     )
     starting_offsets: Literal["earliest", "latest"] = Field("earliest", description="where a new checkpoint begins")
     max_offsets_per_trigger: Positive = Field(200_000, description="most messages in one micro-batch")
@@ -129,12 +130,12 @@ class Settings(Section):
     """All settings, by section."""
 
     home: Path = Field(Path("nextreel-data"), description="where lake, models and exports lie")
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    spark: SparkSettings = Field(default_factory=SparkSettings)
-    ingest: IngestSettings = Field(default_factory=IngestSettings)
-    ratings: RatingsSettings = Field(default_factory=RatingsSettings)
-    train: TrainSettings = Field(default_factory=TrainSettings)
-    export: ExportSettings = Field(default_factory=ExportSettings)
+    kafka: KafkaSettings = KafkaSettings()
+    spark: SparkSettings = SparkSettings()
+    ingest: IngestSettings = IngestSettings()
+    ratings: RatingsSettings = RatingsSettings()
+    train: TrainSettings = TrainSettings()
+    export: ExportSettings = ExportSettings()
 
     @property
     def lake(self) -> Path:

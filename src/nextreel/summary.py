@@ -11,7 +11,7 @@ from rich.table import Table
 from nextreel.demo import Outcome
 from nextreel.lake.layout import QUARANTINE
 from nextreel.model.recommend import most_alike
-from nextreel.train.evaluate import K, Evaluation
+from nextreel.train.evaluate import Evaluation, K
 
 _SHOWN_USERS, _SHOWN_TITLES = 3, 5
 _BASELINES = {"als": "nextreel", "bias": "user and title bias", "mean": "the mean"}
@@ -71,9 +71,7 @@ def _quality(evaluation: Evaluation) -> Table:
     table = Table(title=f"How good it is, on {evaluation.n_test:,} held-out {what}", title_justify="left")
     for name in ("", "RMSE", "MAE", "", f"nDCG@{K}", f"recall@{K}", "coverage"):
         table.add_column(name, justify="right" if name else "left")
-    accuracy = [
-        (_BASELINES[n], f"{a.rmse:.3f}", f"{a.mae:.3f}") for n, a in evaluation.accuracy.items()
-    ]
+    accuracy = [(_BASELINES[n], f"{a.rmse:.3f}", f"{a.mae:.3f}") for n, a in evaluation.accuracy.items()]
     ranking = [
         ("nextreel" if n == "als" else n, f"{r.ndcg:.3f}", f"{r.recall:.3f}", f"{r.coverage:.1%}")
         for n, r in evaluation.ranking.items()

@@ -46,9 +46,7 @@ def test_reads_back_as_the_row_without_its_nulls(batch: pa.RecordBatch) -> None:
     messages = encode(batch)
     assert messages.type == pa.binary()
     assert decoded(messages) == expected
-    assert [sorted(orjson.loads(message)) for message in messages.to_pylist()] == [
-        sorted(r) for r in expected
-    ]
+    assert [sorted(orjson.loads(message)) for message in messages.to_pylist()] == [sorted(r) for r in expected]
 
 
 def test_known_message() -> None:

@@ -142,9 +142,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     assert movielens.read(tmp_path) == plain
 
 
-def test_the_size_of_batches_and_blocks_shows_in_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_size_of_batches_and_blocks_shows_in_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ratings = RATINGS + "1,7,2.5,1000000400\n2,1,4.5,1000000050\n1,7,3.0,1000000400\n"
     whole = read_latest(tmp_path, ratings)
     monkeypatch.setattr(movielens, "_ROWS_A_BATCH", 3)
@@ -187,9 +185,7 @@ def test_a_pair_rated_again_gets_an_id_of_its_own(tmp_path: Path) -> None:
         ("", "", None),
     ],
 )
-def test_titles_lose_their_year_and_regain_their_article(
-    published: str, title: str, decade: str | None
-) -> None:
+def test_titles_lose_their_year_and_regain_their_article(published: str, title: str, decade: str | None) -> None:
     assert movielens.split_title(published) == (title, decade)
 
 
@@ -203,9 +199,7 @@ def test_every_title_splits_and_keeps_its_letters(published: str) -> None:
 
 @given(
     st.text("ab é'-1,", min_size=1, max_size=20).map(str.strip).filter(lambda body: body.strip(",")),
-    st.sampled_from(
-        ["The", "A", "An", "Le", "La", "Les", "El", "Los", "Il", "I", "Das", "En", "Un", "Une", "Det"]
-    ),
+    st.sampled_from(["The", "A", "An", "Le", "La", "Les", "El", "Los", "Il", "I", "Das", "En", "Un", "Une", "Det"]),
 )
 def test_every_inverted_article_comes_back(body: str, article: str) -> None:
     assert movielens.split_title(f"{body}, {article} (1995)") == (f"{article} {body}", "1990s")
@@ -290,9 +284,7 @@ def test_events_are_in_order_with_distinct_ids_whatever_the_file(rows: list[tupl
 # A real data set
 
 
-@pytest.mark.skipif(
-    not LATEST_SMALL.is_dir(), reason=f"the data set ml-latest-small is not at {LATEST_SMALL}"
-)
+@pytest.mark.skipif(not LATEST_SMALL.is_dir(), reason=f"the data set ml-latest-small is not at {LATEST_SMALL}")
 def test_latest_small_is_read_whole_and_in_order() -> None:
     data = movielens.read(LATEST_SMALL)
     assert (data.users.num_rows, data.movies.num_rows, data.interactions.num_rows) == (671, 9125, 100_004)

@@ -60,9 +60,7 @@ def encode(batch: pa.RecordBatch) -> pa.BinaryArray:
         if comma != ",":
             comma = pc.if_else(column.is_valid(), ",", comma)
     # Not null_handling="skip" for the commas: it drops rows in which everything is null (Arrow 26).
-    objects = pc.binary_join_element_wise(
-        *parts, literal + "}", "", null_handling="replace", null_replacement=""
-    )
+    objects = pc.binary_join_element_wise(*parts, literal + "}", "", null_handling="replace", null_replacement="")
     return objects.cast(pa.binary())
 
 

@@ -27,7 +27,10 @@ FAULTS: tuple[tuple[Reason, Callable[[Event], bytes]], ...] = (
     (Reason.NOT_JSON, lambda event: repr(event).encode()),
     (Reason.NOT_AN_OBJECT, lambda event: orjson.dumps([event])),
     (Reason.UNKNOWN_TYPE, _with(type="podcast")),
-    (Reason.WRONG_TOPIC, lambda event: orjson.dumps(event | {"type": "user" if event["type"] != "user" else "movie"})),
+    (
+        Reason.WRONG_TOPIC,
+        lambda event: orjson.dumps(event | {"type": "user" if event["type"] != "user" else "movie"}),
+    ),
     (Reason.MISSING_FIELD, _without("id")),
     (Reason.MISSING_FIELD, _with(timestamp="n/a")),
     (Reason.WRONG_TYPE, _with(id={"$oid": "507f1f77bcf86cd799439011"})),

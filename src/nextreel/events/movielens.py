@@ -117,9 +117,7 @@ def favourites(ratings: Ratings, labels: Sequence[Sequence[str]], limit: int) ->
     lengths = np.minimum(eligible.sum(axis=1), limit)
     chosen = ranking[np.arange(ranking.shape[1]) < lengths[:, None]]
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    return pa.ListArray.from_arrays(
-        offsets, pa.array(names).take(pa.array(chosen)), mask=pa.array(lengths == 0)
-    )
+    return pa.ListArray.from_arrays(offsets, pa.array(names).take(pa.array(chosen)), mask=pa.array(lengths == 0))
 
 
 def _lifts(ratings: Ratings, member: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

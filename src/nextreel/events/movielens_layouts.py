@@ -149,9 +149,7 @@ def _parse_ratings(path: Path, separator: str, header_lines: int) -> pa.Table:
     cells = {"user": pa.int32(), "movie": pa.int32(), "value": pa.float64(), "seconds": pa.int64()}
     # Arrow separates by one character: "::" is ":" around columns that must be empty.
     gaps = {f"gap{place}": pa.null() for place in range(1, 4)}
-    names = (
-        ["user", "gap1", "movie", "gap2", "value", "gap3", "seconds"] if separator == "::" else list(cells)
-    )
+    names = ["user", "gap1", "movie", "gap2", "value", "gap3", "seconds"] if separator == "::" else list(cells)
     if not path.stat().st_size:
         _refuse(path, None, "the file is empty")
     try:
@@ -211,9 +209,7 @@ def _is_rating(cells: list[str]) -> bool:
     return finite and max(int(cells[0]), int(cells[1])) <= _LARGEST_ID and int(cells[3]) <= _LAST_SECOND
 
 
-def _read_titles(
-    path: Path, rows: Callable[[Path], Iterable[tuple[int, str, str, list[str]]]]
-) -> list[Title]:
+def _read_titles(path: Path, rows: Callable[[Path], Iterable[tuple[int, str, str, list[str]]]]) -> list[Title]:
     """Read the movies file ``path``, of which ``rows`` yields line number, id, title and genres."""
     titles: dict[int, Title] = {}
     for number, movie_id, title, genres in rows(path):

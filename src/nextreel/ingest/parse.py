@@ -5,7 +5,7 @@ A bad message is data: it leaves with a `Reason`, what exactly was wrong, and it
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from nextreel.events.contract import (
     TABLES,
     EventType,
     Field,
+    Kind,
     Reason,
     Verb,
     fields_of,
@@ -34,9 +35,7 @@ _FIELDS = {event_type: fields_of(event_type) for event_type in EVENT_TYPES}
 _YEAR_MIN, _YEAR_MAX = 1900, 2100
 
 # datetime.fromisoformat also reads week dates and bare dates, and Python releases differ in what they take.
-_ISO_8601 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII
-)
+_ISO_8601 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -125,21 +124,17 @@ def _event_type(record: dict[str, Any], expected: EventType | None, topic: str) 
 
 
 def _value(spec: Field, given: Any, event_type: EventType) -> Any:
-    if given is None or given == NOT_APPLICABLE or (given == "" and spec.name != "titulo"):
-        value = None
-    elif spec.kind == "strings":
-        value = _strings(spec, given)
-    elif spec.kind == "number":
-        value = _number(spec, given)
-    else:
-        value = _string(spec.name, given)
-    if value is None:
-        if event_type in spec.required:
-            raise Rejected(Reason.MISSING_FIELD, spec.name)
-        return None
-    if spec.choices and value not in spec.choices:
-        raise Rejected(Reason.OUT_OF_RANGE, f"{spec.name}: {_short(value)}; allowed are {', '.join(spec.choices)}")
-    return _timestamp(value) if spec.kind == "timestamp" else value
+    value = None if given is None or given in ("", NOT_APPLICABLE) else _READERS[spec.kind](spec, given)
+    if value is None and event_type in spec.required:
+        raise Rejected(Reason.MISSING_FIELD, spec.name)
+    return value
+
+
+def _text(spec: Field, given: Any) -> str:
+    text = _string(spec.name, given)
+    if spec.choices and text not in spec.choices:
+        raise Rejected(Reason.OUT_OF_RANGE, f"{spec.name}: {_short(text)}; allowed are {', '.join(spec.choices)}")
+    return text
 
 
 def _string(name: str, given: Any) -> str:
@@ -164,7 +159,8 @@ def _number(spec: Field, given: Any) -> float:
     return float(given)
 
 
-def _timestamp(given: str) -> datetime:
+def _timestamp(spec: Field, value: Any) -> datetime:
+    given = _string(spec.name, value)
     try:
         if not (_ISO_8601.fullmatch(given) or _DATE.fullmatch(given)):
             raise ValueError
@@ -175,6 +171,14 @@ def _timestamp(given: str) -> datetime:
     if not _YEAR_MIN <= moment.year < _YEAR_MAX:
         raise Rejected(Reason.BAD_TIMESTAMP, f"timestamp: {_short(given)} is not in {_YEAR_MIN} to {_YEAR_MAX}")
     return moment
+
+
+_READERS: dict[Kind, Callable[[Field, Any], Any]] = {
+    "string": _text,
+    "strings": _strings,
+    "number": _number,
+    "timestamp": _timestamp,
+}
 
 
 def _check_interaction(record: dict[str, Any]) -> None:

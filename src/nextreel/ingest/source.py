@@ -8,6 +8,7 @@ its place: ``kafka.bootstrap.servers`` (and any other client setting behind ``ka
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -27,9 +28,7 @@ from nextreel.kafka.watermarks import WatermarkReader, Watermarks
 FORMAT = "nextreel_kafka"
 
 #: The columns of Spark's Kafka source.
-SCHEMA = (
-    "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, timestampType int"
-)
+SCHEMA = "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, timestampType int"
 _ARROW = pa.schema(
     [
         pa.field("key", pa.binary()),
@@ -70,7 +69,7 @@ class KafkaSource(DataSource):
         """The columns of Spark's Kafka source."""
         return SCHEMA
 
-    def streamReader(self, schema: Any) -> "KafkaStreamReader":  # noqa: ARG002, N802 (Spark's name)
+    def streamReader(self, schema: Any) -> "KafkaStreamReader":  # noqa: N802 (Spark's name)
         """The reader of a stream."""
         return KafkaStreamReader(self.options)
 
@@ -188,7 +187,7 @@ def _cut(whole: KafkaRange) -> list[KafkaRange]:
     """Cut a long range in as many as there are cores: a backlog on one partition is not one task's work."""
     pieces = min(os.cpu_count() or 1, max(1, (whole.end - whole.begin) // (2 * _BLOCK)))
     edges = [whole.begin + (whole.end - whole.begin) * i // pieces for i in range(pieces + 1)]
-    return [KafkaRange(whole.topic, whole.partition, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [KafkaRange(whole.topic, whole.partition, a, b) for a, b in pairwise(edges)]
 
 
 def read_range(client: Mapping[str, str], wanted: KafkaRange) -> Iterator[pa.RecordBatch]:
@@ -221,7 +220,8 @@ def read_range(client: Mapping[str, str], wanted: KafkaRange) -> Iterator[pa.Rec
                     raise KafkaError(f"{where} at offset {position:,}: {error.str()}")
             if rows:
                 yield pa.RecordBatch.from_arrays(
-                    [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), _ARROW, strict=True)], schema=_ARROW
+                    [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), _ARROW, strict=True)],
+                    schema=_ARROW,
                 )
             reached = consumer.position([TopicPartition(wanted.topic, wanted.partition)])[0].offset
             position = max(position, reached)

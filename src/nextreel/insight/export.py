@@ -77,6 +77,4 @@ def write_csv(table: pa.Table, folder: Path) -> Path:
 
 def _harmless(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return text that no spreadsheet runs: an apostrophe stands before what would be a formula."""
-    return pc.if_else(
-        pc.match_substring_regex(cells, _FORMULA), pc.binary_join_element_wise("'", cells, ""), cells
-    )
+    return pc.if_else(pc.match_substring_regex(cells, _FORMULA), pc.binary_join_element_wise("'", cells, ""), cells)

@@ -170,7 +170,7 @@ def _base_archive(home: Path, cache: Path) -> str:
     base = cache / "base.jsa"
     if not base.exists():
         fresh = base.with_suffix(f".{os.getpid()}")
-        command = [home / "bin" / "java", "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
+        command = [str(home / "bin" / "java"), "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
         subprocess.run(command, check=True, capture_output=True, timeout=_EXIT_SECONDS)
         fresh.replace(base)
     return f"{base}{os.pathsep}"

@@ -11,7 +11,7 @@ from nextreel.lake.layout import SCHEMAS, Lake
 
 
 def read_table(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
-    """Return a table of the lake with its explicit schema and the partition column ``date``; empty if it has no files."""
+    """Return a table of the lake with its explicit schema, and the partition column ``date``."""
     schema = from_arrow_schema(SCHEMAS[table])
     if not lake.files(table):
         return spark.createDataFrame([], schema.add("date", "date"))

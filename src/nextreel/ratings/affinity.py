@@ -50,7 +50,7 @@ def overlap(left: pa.Array, right: pa.Array) -> tuple[NDArray[np.float64], NDArr
     Values that repeat within a list count once; nulls, and nulls within lists, not at all.
     """
     n = len(left)
-    (rows_l, flat_l), (rows_r, flat_r) = _flat(left), _flat(right)
+    (rows_l, flat_l), (rows_r, flat_r) = flat(left), flat(right)
     codes = pa.concat_arrays([flat_l, flat_r]).dictionary_encode()
     n_values = max(1, len(codes.dictionary))
     code = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -64,7 +64,7 @@ def overlap(left: pa.Array, right: pa.Array) -> tuple[NDArray[np.float64], NDArr
     return np.divide(count_shared, smaller, out=np.zeros(n), where=smaller > 0), smaller > 0
 
 
-def _flat(lists: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
+def flat(lists: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
     """Return the values of a list column without nulls, and the row of each."""
     if isinstance(lists, pa.ChunkedArray):
         lists = lists.combine_chunks()

@@ -1,55 +1,60 @@
-"""Simulated ratings: what a user would say of a title if declared preferences were all there is.
+"""Simulated ratings: what users would say of titles if their declared preferences were all there is.
 
     rating = 0.5 + 4.5 · affinity + noise, rounded to halves, within 0.5 to 5.0
 
 The noise is normal and comes from a hash of user, title and seed: the same pair always gets the same rating.
 """
 
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
+from numpy.typing import NDArray
 
 from nextreel.events.contract import RATING_MAX, RATING_MIN
+from nextreel.events.draws import uniform
 from nextreel.ratings.affinity import affinity
-from nextreel.ratings.observed import COLUMNS
-from nextreel.settings import AffinityWeights, RatingsSettings
+from nextreel.ratings.candidates import TitleFiles, candidates, hashed
+from nextreel.settings import RatingsSettings
 
 TRAITS = ("genres", "directors", "actors", "decades", "age_rating")
 
 
-def simulated(pairs: DataFrame, users: DataFrame, titles: DataFrame, settings: RatingsSettings) -> DataFrame:
-    """Return a rating for each pair (user_id, content_id), source "simulated", timestamp null."""
-    preferred = users.select("user_id", *[F.col(t).alias(f"user_{t}") for t in TRAITS])
-    own = titles.select("content_id", *[F.col(t).alias(f"title_{t}") for t in TRAITS])
-    described = pairs.join(preferred, "user_id").join(own, "content_id")
-    scored = described.mapInArrow(_score(settings.weights), "user_id string, content_id string, affinity double")
-    stars = F.lit(RATING_MIN) + F.lit(RATING_MAX - RATING_MIN) * F.col("affinity") + _noise(settings)
-    rating = F.round(F.least(F.greatest(stars, F.lit(RATING_MIN)), F.lit(RATING_MAX)) * 2) / 2
-    return (
-        scored.withColumn("rating", rating)
-        .withColumn("timestamp", F.lit(None).cast("timestamp"))
-        .withColumn("source", F.lit("simulated"))
-        .select(*COLUMNS)
-    )
+@dataclass(frozen=True)
+class Simulator:
+    """Simulates ratings of one catalogue: ``titles`` has content_id and the traits."""
 
+    titles: pa.RecordBatch
+    files: TitleFiles
+    settings: RatingsSettings
 
-def _score(weights: AffinityWeights) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            sides = [{t: batch.column(f"{side}_{t}") for t in TRAITS} for side in ("user", "title")]
-            fit = pa.array(affinity(sides[0], sides[1], weights))
-            columns = [batch.column("user_id"), batch.column("content_id"), fit]
-            yield pa.RecordBatch.from_arrays(columns, names=["user_id", "content_id", "affinity"])
+    @classmethod
+    def of(cls, titles: pa.Table, settings: RatingsSettings) -> "Simulator":
+        """Prepare a catalogue."""
+        ordered = titles.select(["content_id", *TRAITS]).sort_by("content_id").combine_chunks()
+        rows = pa.RecordBatch.from_arrays([c.combine_chunks() for c in ordered.columns], names=ordered.column_names)
+        return cls(rows, TitleFiles.of({t: rows.column(t) for t in TRAITS}), settings)
 
-    return score
+    def ratings(self, users: pa.RecordBatch) -> pa.RecordBatch:
+        """Return simulated ratings of ``users`` (user_id and the traits they prefer): user_id, content_id, rating."""
+        ids = users.column("user_id")
+        preferred = {t: users.column(t) for t in TRAITS}
+        user, title = candidates(ids, preferred, self.files, self.settings.per_user, self.settings.seed)
+        user_rows, title_rows = pa.array(user), pa.array(title)
+        fit = affinity(
+            {t: preferred[t].take(user_rows) for t in TRAITS},
+            {t: self.titles.column(t).take(title_rows) for t in TRAITS},
+            self.settings.weights,
+        )
+        content_ids = self.titles.column("content_id")
+        stars = fit * (RATING_MAX - RATING_MIN) + RATING_MIN
+        stars += self._noise(hashed(ids)[user], hashed(content_ids)[title])
+        rating = np.clip(np.round(stars * 2) / 2, RATING_MIN, RATING_MAX)
+        columns = [ids.take(user_rows), content_ids.take(title_rows), pa.array(rating)]
+        return pa.RecordBatch.from_arrays(columns, names=["user_id", "content_id", "rating"])
 
-
-def _noise(settings: RatingsSettings):  # type: ignore[no-untyped-def]
-    """Return a normal deviate of each pair (Box-Muller on two hashes)."""
-    uniform = [
-        (F.pmod(F.xxhash64("user_id", "content_id", F.lit(settings.seed + i)), F.lit(2**31)) + 0.5) / 2**31
-        for i in (1, 2)
-    ]
-    return settings.noise * F.sqrt(-2 * F.log(uniform[0])) * F.cos(2 * F.pi() * uniform[1])
+    def _noise(self, user: NDArray[np.uint64], title: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """Return a normal deviate of each pair (Box-Muller)."""
+        radius, angle = (uniform(self.settings.seed, purpose, user, title) for purpose in ("radius", "angle"))
+        noise: NDArray[np.float64] = np.sqrt(-2 * np.log1p(-radius)) * np.cos(2 * np.pi * angle)
+        return self.settings.noise * noise

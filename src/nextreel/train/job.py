@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from nextreel.errors import ModelError
+from nextreel.events.contract import TABLES
 from nextreel.lake import tables
 from nextreel.lake.layout import Lake
 from nextreel.model.model import Model
@@ -33,8 +34,11 @@ class Found:
 
 def read_lake(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Found:
     """Read users, titles and ratings as they are now, on the driver."""
-    users, titles = tables.users(spark, lake).toArrow(), tables.titles(spark, lake).toArrow()
-    rated = ratings(spark, lake, settings).toArrow()
+    titles = tables.titles(spark, lake).toArrow()
+    known = tables.users(spark, lake).persist()
+    rated = ratings(tables.read_table(spark, lake, TABLES["interaction"]), known, titles, settings).toArrow()
+    users = known.toArrow()
+    spark.catalog.clearCache()
     return Found(dataset(rated, users["user_id"].to_pylist(), titles["content_id"].to_pylist()), users, titles)
 
 

@@ -12,13 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nextreel.events import title_words, words
 from nextreel.events.draws import pick
+from nextreel.events.world import title_words, words
 
 _FOREIGN_SHARE, _GENRE_SHARE, _SERIES_SHARE = 0.03, 0.5, 0.2
-_FOREIGN: Final = [
-    f"{front} {back}" for fronts, backs in title_words.FOREIGN for front in fronts for back in backs
-]
+_FOREIGN: Final = [f"{front} {back}" for fronts, backs in title_words.FOREIGN for front in fronts for back in backs]
 _SLOT: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -61,9 +59,7 @@ def usernames(rng: np.random.Generator, n: int) -> pa.StringArray:
     return pc.if_else(pa.array(again), numbered, names)
 
 
-def titles(
-    rng: np.random.Generator, genre: NDArray[np.int64], is_series: NDArray[np.bool_]
-) -> pa.StringArray:
+def titles(rng: np.random.Generator, genre: NDArray[np.int64], is_series: NDArray[np.bool_]) -> pa.StringArray:
     """Return a title for each main genre (a position in ``title_words.NOUNS``) and kind; shapes (n,)."""
     slots = _Slots(rng, genre)
     composed = slots.composed(_patterns(rng, genre, is_series))
@@ -117,9 +113,7 @@ class _Slots:
         return pc.replace_substring_regex(_in_place(parts), pattern=r"\bA ([AEIO])", replacement=r"An \1")
 
 
-def _patterns(
-    rng: np.random.Generator, genre: NDArray[np.int64], is_series: NDArray[np.bool_]
-) -> NDArray[np.object_]:
+def _patterns(rng: np.random.Generator, genre: NDArray[np.int64], is_series: NDArray[np.bool_]) -> NDArray[np.object_]:
     chosen = _drawn_list(rng, title_words.PATTERNS, genre.size)
     draw = rng.random(genre.size)
     for number, name in enumerate(title_words.NOUNS):
@@ -186,9 +180,7 @@ def _ascii(names: pa.StringArray) -> pa.StringArray:
     names = pc.utf8_lower(names)
     for letter, plain in (("ø", "o"), ("æ", "ae"), ("ł", "l"), ("ß", "ss"), ("đ", "d")):
         names = pc.replace_substring(names, pattern=letter, replacement=plain)
-    return pc.replace_substring_regex(
-        pc.utf8_normalize(names, form="NFKD"), pattern=r"[^a-z0-9._]", replacement=""
-    )
+    return pc.replace_substring_regex(pc.utf8_normalize(names, form="NFKD"), pattern=r"[^a-z0-9._]", replacement="")
 
 
 def _plural(noun: str) -> str:

@@ -40,11 +40,7 @@ class WorldConfig:
             value, most = getattr(self, key), _MOST.get(key, 2**31)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
                 raise _refused(key, value, f"a whole number from {least} to {most}")
-        if (
-            not isinstance(self.end, datetime)
-            or self.end.tzinfo is None
-            or not _FIRST_END <= self.end <= _LAST_END
-        ):
+        if not isinstance(self.end, datetime) or self.end.tzinfo is None or not _FIRST_END <= self.end <= _LAST_END:
             raise _refused("end", self.end, "a time with a zone, from 1970 to 2200")
         if not isinstance(self.live_gap, timedelta) or not _MICROSECOND <= self.live_gap <= timedelta(days=1):
             raise _refused("live_gap", self.live_gap, "from one microsecond to one day")

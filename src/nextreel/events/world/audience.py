@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nextreel.events import columns, names, taste
-from nextreel.events.catalogue import ADULT, DECADE_SHARES, LABELS, N_DECADES, Catalogue
 from nextreel.events.draws import gumbel, pick, uniform, whole
-from nextreel.events.taste import GENRES, N_DIMENSIONS
-from nextreel.events.world_config import WorldConfig
+from nextreel.events.world import columns, names, taste
+from nextreel.events.world.catalogue import ADULT, DECADE_SHARES, LABELS, N_DECADES, Catalogue
+from nextreel.events.world.config import WorldConfig
+from nextreel.events.world.taste import GENRES, N_DIMENSIONS
 
 AGES: Final = ["13-17", "18-24", "25-34", "35-44", "45-54", "55-64", "65+"]
 _AGE_SHARES: Final = [0.06, 0.18, 0.26, 0.2, 0.14, 0.1, 0.06]
@@ -84,16 +84,12 @@ class Audience:
             "id": self.ids.take(pa.array(user)),
             "timestamp": columns.instants(micros),
             "nombre_usuario": self._names.take(pa.array(user)),
-            "fecha_suscripcion": columns.instants(self.joined[user])
-            .cast(pa.date32(), safe=False)
-            .cast(pa.string()),
+            "fecha_suscripcion": columns.instants(self.joined[user]).cast(pa.date32(), safe=False).cast(pa.string()),
             "pais": columns.taken(list(_COUNTRIES), self._country[user]),
             "grupo_edad": columns.taken(AGES, self.age[user]),
         }
         said = _Said(self._seed, model.users[user], self.age[user], user, edition)
-        return columns.record_batch(
-            "user", fields | said.genres() | said.people(catalogue) | said.rest(catalogue)
-        )
+        return columns.record_batch("user", fields | said.genres() | said.people(catalogue) | said.rest(catalogue))
 
 
 class _Said:
@@ -169,8 +165,6 @@ def _sign_ups(config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64
     n, opening, start, end = config.n_users, config.opening_micros, config.start_micros, config.end_micros
     share = rng.random(n)
     late = rng.random(n) < 0.35
-    seconds = (
-        np.where(late, (start - opening) + share * (end - start), share**0.6 * (start - opening)) // 1_000_000
-    )
+    seconds = np.where(late, (start - opening) + share * (end - start), share**0.6 * (start - opening)) // 1_000_000
     seconds[0] = 0
     return opening + np.sort(seconds).astype(np.int64) * 1_000_000

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.events.draws import uniform, whole
-from nextreel.events.taste import TITLE_SD
-from nextreel.events.world_config import WorldConfig
+from nextreel.events.world.config import WorldConfig
+from nextreel.events.world.taste import TITLE_SD
 
 #: Cards in a deal, and deals in a sitting.
 N_CARDS, N_DEALS = 10, 3

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from nextreel.events.draws import gumbel, pick
-from nextreel.events.taste import GENRE_SHARES, GENRES, genre_vectors, own_directions
+from nextreel.events.world.taste import GENRE_SHARES, GENRES, genre_vectors, own_directions
 
 MAX_DIRECTORS, MAX_CAST = 2, 6
 

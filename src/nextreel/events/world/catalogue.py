@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nextreel.events import casting, columns, names
 from nextreel.events.contract import EventType
 from nextreel.events.draws import gumbel, pick, uniform
-from nextreel.events.taste import GENRE_SHARES, GENRES, PERIOD, genre_vectors, own_directions
-from nextreel.events.world_config import WorldConfig
+from nextreel.events.world import casting, columns, names
+from nextreel.events.world.config import WorldConfig
+from nextreel.events.world.taste import GENRE_SHARES, GENRES, PERIOD, genre_vectors, own_directions
 
 MAX_GENRES, N_DECADES = 3, 9
 
@@ -89,9 +89,7 @@ class Catalogue:
                 columns.ids("s", 6, np.arange(config.n_series) + 1),
             ]
         )
-        self.added = np.concatenate(
-            [_arrivals(config, rng, config.n_movies), _arrivals(config, rng, config.n_series)]
-        )
+        self.added = np.concatenate([_arrivals(config, rng, config.n_movies), _arrivals(config, rng, config.n_series)])
         self.genres, self.n_genres = _genres(rng, n)
         following = self.genres[np.arange(n), np.minimum(self.n_genres, MAX_GENRES - 1)]
         self._widens = (self.n_genres < MAX_GENRES) & (following != GENRES.index("Family"))
@@ -99,25 +97,19 @@ class Catalogue:
         self.maturity = _maturity(rng, self.genres, self.n_genres)
         self.names = names.titles(rng, self.genres[:, 0], self.is_series)
         present = config.end.year // 10 * 10
-        self.decade_names = pa.array(
-            [f"{present - 10 * (N_DECADES - 1 - back)}s" for back in range(N_DECADES)]
-        )
+        self.decade_names = pa.array([f"{present - 10 * (N_DECADES - 1 - back)}s" for back in range(N_DECADES)])
 
         n_directors, n_actors = casting.numbers(n)
         people = names.people(rng, n_directors + n_actors)
         self.director_guild = casting.directors(rng, people.slice(0, n_directors), DECADE_SHARES)
         self.actor_guild = casting.actors(rng, people.slice(n_directors), DECADE_SHARES)
-        self.directors, self.n_directors = casting.directed(
-            rng, self.director_guild, self.genres[:, 0], self.decade
-        )
+        self.directors, self.n_directors = casting.directed(rng, self.director_guild, self.genres[:, 0], self.decade)
         self.cast, self.n_cast = casting.cast(
             rng, self.actor_guild, self.director_guild, self.directors[:, 0], self.genres[:, :2], self.decade
         )
         most = np.minimum(5 + 9 * (N_DECADES - 1 - self.decade), 16)
         self._seasons = np.minimum(1 + np.floor(rng.exponential(2.2, n)), most).astype(np.int64)
-        self._a_season = np.array([6, 8, 10, 12, 13, 22])[
-            pick([0.18, 0.28, 0.26, 0.12, 0.08, 0.08], rng.random(n))
-        ]
+        self._a_season = np.array([6, 8, 10, 12, 13, 22])[pick([0.18, 0.28, 0.26, 0.12, 0.08, 0.08], rng.random(n))]
         self._off = rng.integers(-2, 3, n) * (self._seasons > 2)
         self._runs = rng.random(n) < 0.6
         self.directions = self._directions(rng)
@@ -144,9 +136,7 @@ class Catalogue:
             "timestamp": columns.instants(micros),
             "titulo": self.names.take(pa.array(title)),
             "generos": columns.lists(pa.array(GENRES), self.genres[title], n_genres),
-            "directores": columns.lists(
-                self.director_guild.names, self.directors[title], self.n_directors[title]
-            ),
+            "directores": columns.lists(self.director_guild.names, self.directors[title], self.n_directors[title]),
             "actores": columns.lists(self.actor_guild.names, self.cast[title], n_cast),
             "clasificacion": columns.taken(LABELS, self._label(title, maturity)),
             "decada_lanzamiento": self.decade_names.take(pa.array(self.decade[title])),
@@ -188,9 +178,7 @@ def _arrivals(config: WorldConfig, rng: np.random.Generator, n: int) -> NDArray[
     opening, start, end = config.opening_micros, config.start_micros, config.end_micros
     late = rng.random(n) < 0.2
     share = np.maximum(rng.random(n) * 1.3 - 0.3, 0.0)
-    minutes = (
-        np.where(late, (start - opening) + share * (end - start), share * (start - opening)) // 60_000_000
-    )
+    minutes = np.where(late, (start - opening) + share * (end - start), share * (start - opening)) // 60_000_000
     minutes[0] = 0
     return opening + np.sort(minutes).astype(np.int64) * 60_000_000
 
@@ -212,9 +200,7 @@ def _genres(rng: np.random.Generator, n: int) -> tuple[NDArray[np.int64], NDArra
     return np.stack([main, second, third.argmax(axis=1)], axis=1), 1 + pick([0.3, 0.47, 0.23], rng.random(n))
 
 
-def _decades(
-    rng: np.random.Generator, genre: NDArray[np.int64], is_series: NDArray[np.bool_]
-) -> NDArray[np.int64]:
+def _decades(rng: np.random.Generator, genre: NDArray[np.int64], is_series: NDArray[np.bool_]) -> NDArray[np.int64]:
     rising = np.array([_RISING.get(name, 0.0) for name in GENRES])
     share = np.where(is_series[:, np.newaxis], np.log(_SERIES_DECADES), np.log(DECADE_SHARES))
     rise = rising[genre][:, np.newaxis] * np.arange(N_DECADES)
@@ -223,9 +209,7 @@ def _decades(
     return decade
 
 
-def _maturity(
-    rng: np.random.Generator, genres: NDArray[np.int64], n_genres: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _maturity(rng: np.random.Generator, genres: NDArray[np.int64], n_genres: NDArray[np.int64]) -> NDArray[np.int64]:
     step = np.array([_MATURITY[name] for name in GENRES])
     counted = np.arange(MAX_GENRES) < n_genres[:, np.newaxis]
     weight = counted * np.array([1.0, 0.7, 0.5])
@@ -242,9 +226,7 @@ def _corrected(maturity: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(maturity == 4, ADULT, maturity ^ 1)
 
 
-def _mean(
-    values: NDArray[np.float64], positions: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _mean(values: NDArray[np.float64], positions: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the mean of the values at the first so many positions of every row."""
     counted = (np.arange(positions.shape[1]) < lengths[:, np.newaxis])[:, :, np.newaxis]
     mean: NDArray[np.float64] = (values[positions] * counted).sum(axis=1) / lengths[:, np.newaxis]

@@ -2,9 +2,9 @@ import re
 
 import numpy as np
 
-from nextreel.events import title_words, words
-from nextreel.events.names import people, titles, usernames
-from nextreel.events.taste import GENRES
+from nextreel.events.world import title_words, words
+from nextreel.events.world.names import people, titles, usernames
+from nextreel.events.world.taste import GENRES
 
 RNG_SEED = 5
 N_COMBINATIONS = sum(len(c.given) * len(c.fronts) * len(c.backs) for c in words.CULTURES)

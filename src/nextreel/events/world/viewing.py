@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nextreel.events import columns
-from nextreel.events.audience import TEEN, Audience
-from nextreel.events.catalogue import ADULT, Catalogue
-from nextreel.events.clock import Clock
 from nextreel.events.contract import RATING_MAX, RATING_MIN, Verb
-from nextreel.events.deck import N_DEALS, Deck
 from nextreel.events.draws import gumbel, pick, uniform
-from nextreel.events.schedule import SITTINGS, Schedule
-from nextreel.events.taste import NOISE_SD, TASTE_SD, Taste
-from nextreel.events.world_config import WorldConfig
+from nextreel.events.world import columns
+from nextreel.events.world.audience import TEEN, Audience
+from nextreel.events.world.catalogue import ADULT, Catalogue
+from nextreel.events.world.clock import Clock
+from nextreel.events.world.config import WorldConfig
+from nextreel.events.world.deck import N_DEALS, Deck
+from nextreel.events.world.schedule import SITTINGS, Schedule
+from nextreel.events.world.taste import NOISE_SD, TASTE_SD, Taste
 
 _WATCH, _RATE, _LIST = range(3)
 #: Stories: how often each happens, and its four events as (which title, what).
@@ -34,9 +34,7 @@ _STORIES: Final = [
 ]
 _STORY_TITLE: Final = np.array([[title for title, _ in story] for _, story in _STORIES])
 _STORY_ACT: Final = np.array([[act for _, act in story] for _, story in _STORIES])
-_STORY_RATES: Final = np.array(
-    [[(title, _RATE) in story for title in range(N_DEALS)] for _, story in _STORIES]
-)
+_STORY_RATES: Final = np.array([[(title, _RATE) in story for title in range(N_DEALS)] for _, story in _STORIES])
 
 N_STEPS: Final = 4
 _HOUR: Final = 3_600_000_000
@@ -107,9 +105,7 @@ class Viewing:
         rating = _rating(stars[sitting, which] + NOISE_SD * rng.standard_normal(rows.size, np.float32))
         device = self._devices(rng, user)[sitting]
 
-        verb = np.select(
-            [act == _RATE, act == _LIST, watched >= 90, watched < 10], [_RATED, _LISTED, _COMPLETE, _SKIP]
-        )
+        verb = np.select([act == _RATE, act == _LIST, watched >= 90, watched < 10], [_RATED, _LISTED, _COMPLETE, _SKIP])
         return columns.record_batch(
             "interaction",
             {
@@ -174,9 +170,7 @@ def _order(rng: np.random.Generator, micros: NDArray[np.int64], n: int) -> NDArr
     return order
 
 
-def _watched(
-    rng: np.random.Generator, stars: NDArray[np.float32], rated: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def _watched(rng: np.random.Generator, stars: NDArray[np.float32], rated: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return percentages watched, with one decimal: to the end what is liked, little of what is not.
 
     ``stars`` are ratings without noise, ``rated`` says what the user also rates (nobody rates what they

@@ -65,9 +65,7 @@ def catalogue(world: World) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 @pytest.mark.parametrize("start", [0, 19_950])
-def test_rows_do_not_depend_on_how_they_are_asked_for(
-    small: World, event_type: EventType, start: int
-) -> None:
+def test_rows_do_not_depend_on_how_they_are_asked_for(small: World, event_type: EventType, start: int) -> None:
     whole = small.events(event_type, start, 100)
     parts = [World(SMALL).events(event_type, start + 37, 63), small.events(event_type, start, 37)]
     assert whole.schema == event_schema(event_type)
@@ -143,13 +141,10 @@ def test_interactions_are_in_order_and_live_ones_a_gap_apart(small: World) -> No
 
 def test_nobody_and_nothing_is_used_before_it_joined(world: World, history: pa.RecordBatch) -> None:
     joined = world.events("user", 0, world.size("user"))["timestamp"].cast(pa.int64()).to_numpy()
-    added = pa.concat_arrays(
-        [world.events("movie", 0, 600)["timestamp"], world.events("series", 0, 300)["timestamp"]]
-    )
+    added = pa.concat_arrays([world.events("movie", 0, 600)["timestamp"], world.events("series", 0, 300)["timestamp"]])
     at = history["timestamp"].cast(pa.int64()).to_numpy()
     user, title = (
-        positions(history[c], ids)
-        for c, ids in (("id_usuario", world.user_ids), ("id_contenido", world.title_ids))
+        positions(history[c], ids) for c, ids in (("id_usuario", world.user_ids), ("id_contenido", world.title_ids))
     )
     assert (joined[user] < at).all()
     assert (added.cast(pa.int64()).to_numpy()[title] < at).all()
@@ -277,9 +272,7 @@ def test_directors_keep_to_a_genre_and_actors_to_directors(world: World) -> None
     several = [rows for rows in films.values() if len(rows) >= 4]
     assert len(several) > 30
     assert all(len({row["generos"][0] for row in rows}) == 1 for rows in several)
-    again = [
-        Counter(actor for row in rows for actor in row["actores"]).most_common(1)[0][1] for rows in several
-    ]
+    again = [Counter(actor for row in rows for actor in row["actores"]).most_common(1)[0][1] for rows in several]
     assert np.mean(again) > 2.0
 
 

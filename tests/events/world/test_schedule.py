@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nextreel.events.schedule import SITTINGS, Schedule
+from nextreel.events.world.schedule import SITTINGS, Schedule
 
 ACTIVITY = np.array([0.5, 0.02, 0.3, 0.0004, 0.1796])
 

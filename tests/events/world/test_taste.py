@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nextreel.events.taste import GENRES, N_DIMENSIONS, TASTE_SD, Taste, genre_vectors
+from nextreel.events.world.taste import GENRES, N_DIMENSIONS, TASTE_SD, Taste, genre_vectors
 
 
 def taste(n_users: int, n_titles: int) -> Taste:

@@ -8,14 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nextreel.events.audience import Audience
-from nextreel.events.catalogue import Catalogue
 from nextreel.events.contract import EventType, event_schema
-from nextreel.events.taste import Taste
-from nextreel.events.viewing import Viewing
-from nextreel.events.world_config import WorldConfig
-
-__all__ = ["World", "WorldConfig"]
+from nextreel.events.world.audience import Audience
+from nextreel.events.world.catalogue import Catalogue
+from nextreel.events.world.config import WorldConfig
+from nextreel.events.world.taste import Taste
+from nextreel.events.world.viewing import Viewing
 
 _PROFILE_ROWS = 1024
 
@@ -91,11 +89,7 @@ class World:
         """Return a whole block: always made whole, so that rounding cannot depend on what was asked for."""
         latest = self._latest.get(event_type)
         if latest is None or latest[0] != number:
-            made = (
-                self._viewing.block(number)
-                if event_type == "interaction"
-                else self._profiles(event_type, number)
-            )
+            made = self._viewing.block(number) if event_type == "interaction" else self._profiles(event_type, number)
             self._latest[event_type] = latest = (number, made)
         return latest[1]
 

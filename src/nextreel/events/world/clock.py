@@ -9,14 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.events.world_config import WorldConfig
+from nextreel.events.world.config import WorldConfig
 
 _HOUR: Final = 3_600_000_000
 
 #: How much is watched in each hour of the day (UTC), and on each day from Monday.
-_OF_DAY: Final = np.array(
-    [5, 3, 2, 1, 1, 1, 2, 3, 4, 4, 4, 5, 6, 7, 7, 7, 8, 10, 13, 17, 21, 22, 17, 10], float
-)
+_OF_DAY: Final = np.array([5, 3, 2, 1, 1, 1, 2, 3, 4, 4, 4, 5, 6, 7, 7, 7, 8, 10, 13, 17, 21, 22, 17, 10], float)
 _OF_WEEK: Final = np.array([0.85, 0.85, 0.9, 0.95, 1.2, 1.45, 1.3])
 _WEEKEND_DAYTIME: Final = 1.4
 

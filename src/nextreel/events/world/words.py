@@ -37,8 +37,7 @@ CULTURES: Final = [
             " Whit Win Yar"
         ),
         backs=_words(
-            "borne brook bury combe croft dale ford grave ham hurst ley low more mott shaw stead ton wick"
-            " worth"
+            "borne brook bury combe croft dale ford grave ham hurst ley low more mott shaw stead ton wick worth"
         ),
     ),
     Culture(
@@ -50,8 +49,7 @@ CULTURES: Final = [
         ),
         fronts=_words("Al Ar Bal Bel Cal Can Cas Gal Lan Mon Mor Nar Oli Pal Quin Sal Tor Val Vil Zar"),
         backs=_words(
-            "barán cedo cueva dívar lagos lera manza mosa queda rada rebla ruega tajo tierra varro verra"
-            " zola zuela"
+            "barán cedo cueva dívar lagos lera manza mosa queda rada rebla ruega tajo tierra varro verra zola zuela"
         ),
     ),
     Culture(
@@ -63,8 +61,7 @@ CULTURES: Final = [
         ),
         fronts=_words("Aube Beau Bel Cham Char Clair Cor Dor Fon Gran Lam Mar Mont Pel Roche Sau Tour Val"),
         backs=_words(
-            "bert champ court delle fleur fort gnac lière nelli nier pré rivière sac telli tier valle vert"
-            " ville"
+            "bert champ court delle fleur fort gnac lière nelli nier pré rivière sac telli tier valle vert ville"
         ),
     ),
     Culture(
@@ -115,8 +112,7 @@ CULTURES: Final = [
     Culture(
         0.03,
         given=_words(
-            "Amir Aylin Dariush Emre Farah Idris Jamila Karim Laila Nadim Parisa Rania Samir Selin Tarek"
-            " Yasmin Zeynep"
+            "Amir Aylin Dariush Emre Farah Idris Jamila Karim Laila Nadim Parisa Rania Samir Selin Tarek Yasmin Zeynep"
         ),
         fronts=_words("Bay Demir Has Jab Kara Mans Naj Ozd Rah Sab Shir Taw Zand"),
         backs=_words("abadi aoui beyli eddine emir gari ouri ozan pour yazici zadeh"),

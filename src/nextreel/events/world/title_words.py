@@ -194,9 +194,7 @@ FOREIGN: Final = [
         ),
     ),
     (
-        _phrases(
-            "Le silence,La rivière,Les enfants,Un été,La maison,L'île,Le voyage,Une femme,Les lettres,L'hôtel"
-        ),
+        _phrases("Le silence,La rivière,Les enfants,Un été,La maison,L'île,Le voyage,Une femme,Les lettres,L'hôtel"),
         _phrases(
             "des ombres,d'hiver,sans fin,de Céleste,aux oiseaux,du phare,de l'aube,à Cherbourg"
             ",dans la brume,sous la neige,de {P},à {P}"

@@ -1,0 +1,1 @@
+"""Benchmarks: ``./run bench NAME``. Each prints a table, or one JSON object with --json."""

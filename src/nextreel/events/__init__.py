@@ -1,0 +1,1 @@
+"""Events: the wire contract, the synthetic world, adapters from real data sets."""

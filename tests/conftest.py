@@ -1,0 +1,44 @@
+"""What all tests share: one broker and one Spark session a run, started when the first test asks for them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pyspark.sql import SparkSession
+
+from nextreel.kafka.broker import embedded_broker
+from nextreel.lake.session import spark_session, stop_spark
+from nextreel.settings import Settings, load
+
+
+@pytest.fixture(scope="session")
+def bootstrap() -> Iterator[str]:
+    """The address of a real embedded broker."""
+    with embedded_broker() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The run's one Spark session."""
+    session = spark_session(load({"home": str(tmp_path_factory.mktemp("spark"))}, {}), "nextreel-tests")
+    yield session
+    stop_spark(session)
+
+
+@pytest.fixture
+def settings(bootstrap: str, tmp_path: Path) -> Settings:
+    """Settings of a test's own: an empty home, and topics that no other test writes to."""
+    run = uuid4().hex[:8]
+    topics = {f"kafka.{t}": f"{t}-{run}" for t in ("users", "movies", "series", "interactions")}
+    return load({"home": str(tmp_path), "kafka.bootstrap": bootstrap} | topics, {})
+
+
+@pytest.fixture(scope="session")
+def movielens_small() -> Path:
+    """The directory of the real ml-latest-small, where it lies beside the repository."""
+    directory = Path(__file__).parents[2] / "shared" / "data" / "ml-latest-small"
+    if not directory.is_dir():
+        pytest.skip("no shared/data/ml-latest-small beside the repository: the tests on real ratings are skipped")
+    return directory
