@@ -19,6 +19,9 @@ from nextreel.errors import NextreelError
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.settings import Settings
 
+#: Tables are not squeezed into less, as where output goes to a file.
+_LEAST_WIDTH = 100
+
 _IMPORTED = time.monotonic()
 _TYPES: dict[str, EventType] = {TABLES[e]: e for e in EVENT_TYPES}
 
@@ -230,7 +233,8 @@ def demo(load: Load, movielens: Path | None, once: bool, as_json: bool) -> None:
         return MovieLensFeed(movielens) if movielens else WorldFeed(world, n_faulty=25)
 
     console = Console(stderr=as_json)
-    with _status("starting", console) as status, Demo(given, make_feed, _Steps(status)) as running:
+    console.width = max(console.width, _LEAST_WIDTH)
+    with _status("starting", console) as status, Demo(given, make_feed, _Steps(console, status)) as running:
         outcome = running.first_round()
         quarantined = reasons(Lake(given.lake))
         if as_json:
@@ -240,7 +244,8 @@ def demo(load: Load, movielens: Path | None, once: bool, as_json: bool) -> None:
             show(console, outcome, quarantined)
         if once:
             return
-        console.print("Events keep coming; recommendations are made anew every minute. Ctrl-C ends it.")
+        coming = "Waiting for events on the topics" if movielens else "Events keep coming"
+        console.print(f"{coming}; recommendations are made anew every minute where there are some. Ctrl-C ends it.")
         for latest in running.further_rounds(60.0):
             quality = latest.training.evaluation.ranking["als"].ndcg
             rows = sum(latest.ingested.rows.values())
@@ -267,15 +272,18 @@ def _process_age() -> float:
 
 
 class _Steps:
-    """Shows the demonstration's progress in one line."""
+    """Shows the demonstration's progress: in one line of a terminal, as lines elsewhere."""
 
-    def __init__(self, status: Status):
+    def __init__(self, console: Console, status: Status):
+        self._console = console
         self._status = status
         self._name = ""
 
     def step(self, text: str) -> None:
         self._name = text
         self._status.update(text)
+        if not self._console.is_terminal:
+            self._console.print(f"… {text}")
 
     def count(self, done: int, total: int | None) -> None:
         self._status.update(f"{self._name}: {done:,}" + (f" of {total:,}" if total else ""))

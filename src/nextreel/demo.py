@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
+from py4j.protocol import Py4JError
 
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.feed import Feed
@@ -87,10 +88,15 @@ class Demo:
     def __enter__(self) -> "Demo":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, cause: type[BaseException] | None, *_: object) -> None:
         self._progress.step("stopping")
         self._stopping.set()
-        self._cleanup.close()
+        try:
+            self._cleanup.close()
+        except (Py4JError, OSError):
+            # Ctrl-C in the middle of a call leaves the line to the JVM unusable; it has been ended all the same.
+            if cause is None:
+                raise
 
     def first_round(self) -> Outcome:
         """Go from nothing to everyone's recommendations."""

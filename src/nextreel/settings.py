@@ -8,7 +8,7 @@ file (``nextreel.toml``, or ``--config``) the key ``bootstrap`` of the table ``[
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,14 +20,16 @@ PREFIX = "NEXTREEL_"
 #: Variables that ``./run`` itself reads.
 _OUTSIDE = {"NEXTREEL_CONFIG", "NEXTREEL_VENV"}
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+#: Tables whose keys are other software's own dotted names.
+_FREE_TABLES = (("kafka", "client"), ("spark", "conf"))
+
 Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
     """A table of settings: immutable, and it refuses keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class KafkaSettings(Section):
@@ -80,11 +82,11 @@ class IngestSettings(Section):
 class AffinityWeights(Section):
     """What each trait weighs in the affinity of a user's preferences to a title."""
 
-    genres: Annotated[float, Field(ge=0.0)] = 0.4
-    directors: Annotated[float, Field(ge=0.0)] = 0.2
-    actors: Annotated[float, Field(ge=0.0)] = 0.2
-    decade: Annotated[float, Field(ge=0.0)] = 0.1
-    age_rating: Annotated[float, Field(ge=0.0)] = 0.1
+    genres: float = Field(0.4, ge=0.0, description="weight of shared genres")
+    directors: float = Field(0.2, ge=0.0, description="weight of shared directors")
+    actors: float = Field(0.2, ge=0.0, description="weight of shared actors")
+    decade: float = Field(0.1, ge=0.0, description="weight of a favourite decade")
+    age_rating: float = Field(0.1, ge=0.0, description="weight of a suitable age rating")
 
     @model_validator(mode="after")
     def _some_weight(self) -> "AffinityWeights":
@@ -113,7 +115,8 @@ class TrainSettings(Section):
     iterations: Positive = Field(10, description="alternating sweeps")
     regularization: float = Field(0.15, gt=0.0, description="of the explicit model, weighted by ratings (ALS-WR)")
     ranking_regularization: float = Field(0.1, gt=0.0, description="of the implicit model that ranks")
-    alpha: float = Field(6.0, gt=0.0, description="confidence that one rating adds in the implicit model")
+    alpha: float = Field(3.0, gt=0.0, description="confidence that a star above neutral adds in the implicit model")
+    neutral_rating: float = Field(2.0, ge=0.0, lt=5.0, description="ranking takes ratings above for liking, below not")
     damping: float = Field(5.0, ge=0.0, description="ratings' worth of prior in the bias baseline")
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0, description="share of ratings held out for evaluation")
     relevant_rating: float = Field(4.0, ge=0.5, le=5.0, description="a held-out rating from here on is a hit")
@@ -169,10 +172,10 @@ def load(
     for name, value in sorted(environ.items()):
         if name.startswith(PREFIX) and name not in _OUTSIDE:
             key = _key_of_variable(name)
-            _put(values, key, value)
+            _put(values, key, value, name)
             origins[".".join(key)] = name
     for dotted, value in (flags or {}).items():
-        _put(values, _key_of_flag(dotted), value)
+        _put(values, _key_of_flag(dotted), value, f"--set {dotted}")
         origins[dotted] = f"--set {dotted}"
     try:
         return Settings.model_validate(values)
@@ -193,11 +196,21 @@ def _from_file(file: Path | None, origins: dict[str, str]) -> dict[str, Any]:
         values = tomllib.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"the settings file {file} cannot be read: {error}") from None
-    client = values.get("kafka", {}).get("client")
-    if isinstance(client, dict):  # librdkafka takes text for every setting; TOML has numbers and booleans
-        values["kafka"]["client"] = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in client.items()}
-    origins.update({"": str(file)})
+    for section, table in _FREE_TABLES:
+        within = values.get(section)
+        if isinstance(within, dict) and isinstance(within.get(table), dict):
+            within[table] = dict(_flat(within[table]))
+    origins[""] = str(file)
     return values
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield a free table's entries as text: to TOML an unquoted ``security.protocol`` is a table within a table."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _key_of_variable(name: str) -> tuple[str, ...]:
@@ -220,15 +233,19 @@ def _key_of_variable(name: str) -> tuple[str, ...]:
 
 
 def _key_of_flag(dotted: str) -> tuple[str, ...]:
-    for table in ("kafka.client", "spark.conf"):
-        if dotted.startswith(table + "."):
-            return (*table.split("."), dotted.removeprefix(table + "."))
+    for section, table in _FREE_TABLES:
+        prefix = f"{section}.{table}."
+        if dotted.startswith(prefix):
+            return section, table, dotted.removeprefix(prefix)
     return tuple(dotted.split("."))
 
 
-def _put(values: dict[str, Any], key: tuple[str, ...], value: str) -> None:
-    for step in key[:-1]:
+def _put(values: dict[str, Any], key: tuple[str, ...], value: str, origin: str) -> None:
+    for depth, step in enumerate(key[:-1], 1):
         values = values.setdefault(step, {})
+        if not isinstance(values, dict):
+            section = ".".join(key[:depth])
+            raise SettingsError(f"{origin} sets {'.'.join(key)}, but {section} was given as {values!r}: it is no table")
     values[key[-1]] = value
 
 
@@ -236,10 +253,16 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(step) for step in problem["loc"])
-        origin = origins.get(key) or origins.get("", "default")
+        origin = _origin(key, origins)
         if problem["type"] == "extra_forbidden":
             lines.append(f"{key} (from {origin}) is no setting; `nextreel settings` lists them all")
         else:
             given = "" if isinstance(problem["input"], dict | BaseModel) else f" = {problem['input']!r}"
             lines.append(f"{key}{given} (from {origin}): {problem['msg']}")
     return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Return what set a key: the key itself, something in it (where it is a table), or the file."""
+    inside = [origin for name, origin in origins.items() if name == key or name.startswith(key + ".")]
+    return ", ".join(inside) or origins.get("", "default")

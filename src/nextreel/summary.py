@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nextreel.demo import Outcome
@@ -14,7 +16,7 @@ from nextreel.model.recommend import most_alike
 from nextreel.train.evaluate import Evaluation, K
 
 _SHOWN_USERS, _SHOWN_TITLES = 3, 5
-_BASELINES = {"als": "nextreel", "bias": "user and title bias", "mean": "the mean"}
+_BASELINES = {"als": "nextreel", "bias": "bias", "mean": "mean"}
 
 
 def show(console: Console, outcome: Outcome, quarantined: dict[str, int]) -> None:
@@ -25,6 +27,7 @@ def show(console: Console, outcome: Outcome, quarantined: dict[str, int]) -> Non
     console.print(_quality(training.evaluation))
     for user in _interesting_users(outcome):
         console.print(_list_of(outcome, user))
+        console.print()
     users = pc.count_distinct(outcome.recommendations["user_id"]).as_py()
     console.print(
         f"[bold]{outcome.recommendations.num_rows:,} recommendations for {users:,} users[/] in {outcome.csv}",
@@ -52,10 +55,10 @@ def as_dict(outcome: Outcome, quarantined: dict[str, int]) -> dict[str, Any]:
 
 
 def _ingested(outcome: Outcome, quarantined: dict[str, int]) -> Table:
-    table = Table(title="What came in", title_justify="left")
+    table = Table(title="[bold]What came in[/]", title_justify="left", title_style="", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("messages", justify="right")
-    table.add_column("", style="dim")
+    table.add_column("", style="dim", overflow="fold")
     for name, rows in sorted(outcome.ingested.rows.items(), key=lambda item: -item[1]):
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in quarantined.items())
         table.add_row(name, f"{rows:,}", reasons if name == QUARANTINE else "")
@@ -68,7 +71,8 @@ def _ingested(outcome: Outcome, quarantined: dict[str, int]) -> Table:
 
 def _quality(evaluation: Evaluation) -> Table:
     what = "simulated ratings" if evaluation.simulated else "ratings"
-    table = Table(title=f"How good it is, on {evaluation.n_test:,} held-out {what}", title_justify="left")
+    table = Table(title_justify="left", title_style="", box=box.SIMPLE_HEAD)
+    table.title = f"[bold]How good it is[/], on {evaluation.n_test:,} held-out {what}"
     for name in ("", "RMSE", "MAE", "", f"nDCG@{K}", f"recall@{K}", "coverage"):
         table.add_column(name, justify="right" if name else "left")
     accuracy = [(_BASELINES[n], f"{a.rmse:.3f}", f"{a.mae:.3f}") for n, a in evaluation.accuracy.items()]
@@ -99,19 +103,19 @@ def _list_of(outcome: Outcome, user: int) -> Table:
     profile = training.users.filter(pc.equal(training.users["user_id"], user_id)).to_pylist()
     likes = profile[0]["genres"] or [] if profile else []
     name = (profile[0]["username"] if profile else None) or user_id
-    table = Table(title=f"For {name} ({user_id})" + (f", who likes {', '.join(likes)}" if likes else ""))
-    table.title_justify = "left"
-    for column in ("", "title", "genres", "predicted", "because"):
-        table.add_column(column, justify="right" if column in ("", "predicted") else "left")
+    title = f"[bold]For {escape(name)}[/] ({escape(user_id)})"
+    title += f", who likes {escape(', '.join(likes))}" if likes else ""
+    table = Table(title=title, title_justify="left", title_style="", box=None, show_header=False)
+    table.add_column(justify="right", style="dim", min_width=2)
+    table.add_column(no_wrap=True, max_width=36)
+    table.add_column(no_wrap=True, min_width=5)
+    table.add_column(no_wrap=True, style="dim", max_width=50)
     rows = outcome.recommendations.filter(pc.equal(outcome.recommendations["user_id"], user_id))
     for row in rows.slice(0, _SHOWN_TITLES).to_pylist():
-        genres = row["genres"] or []
+        shared = [g for g in row["genres"] or [] if g in likes]
+        reason = _because(outcome, user, row["content_id"], shared)
         table.add_row(
-            str(row["rank"]),
-            row["title"] or row["content_id"],
-            ", ".join(genres),
-            f"{row['predicted_rating']:.1f} ★",
-            _because(outcome, user, row["content_id"], [g for g in genres if g in likes]),
+            str(row["rank"]), escape(row["title"] or row["content_id"]), f"{row['predicted_rating']:.1f} ★", reason
         )
     return table
 
@@ -127,8 +131,8 @@ def _because(outcome: Outcome, user: int, content_id: str, shared: list[str]) ->
         stars = data.rating[own & (data.title == nearest)][0]
         known = outcome.training.titles
         named = known.filter(pc.equal(known["content_id"], model.title_ids[nearest]))["title"].to_pylist()
-        return f"like {(named or [None])[0] or model.title_ids[nearest]}, which they gave {stars:.1f}"
-    return f"they like {', '.join(shared)}" if shared else "popular"
+        return escape(f"like {(named or [None])[0] or model.title_ids[nearest]} ({stars:.1f})")
+    return escape(f"they like {', '.join(shared)}") if shared else "popular"
 
 
 def _times(seconds: dict[str, float]) -> str:

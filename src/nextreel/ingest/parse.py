@@ -28,14 +28,22 @@ from nextreel.events.contract import (
 )
 from nextreel.lake.layout import QUARANTINE, SCHEMAS
 
+#: What means null, whatever the field's type.
+_NULLS = (None, "", NOT_APPLICABLE)
+
 _KNOWN = {f.name for f in FIELDS}
 _FIELDS = {event_type: fields_of(event_type) for event_type in EVENT_TYPES}
+
+#: The microseconds since 1970 between which Python, pandas and Spark have dates.
+_YEAR_1, _YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
 
 #: Event times outside these years are taken for mistakes: seconds read as milliseconds, a clock never set.
 _YEAR_MIN, _YEAR_MAX = 1900, 2100
 
 # datetime.fromisoformat also reads week dates and bare dates, and Python releases differ in what they take.
-_ISO_8601 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII)
+_ISO_8601 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII
+)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -68,8 +76,8 @@ def parse(messages: pa.RecordBatch | pa.Table, topics: Mapping[str, EventType], 
     """
     rows: dict[str, list[tuple[Any, ...]]] = {}
     unknown: Counter[str] = Counter()
-    columns = (messages.column(name) for name in ("key", "value", "topic", "partition", "offset", "timestamp"))
-    for key, raw, topic, *position in zip(*(c.to_pylist() for c in columns), strict=True):
+    columns = [messages.column(name).to_pylist() for name in ("key", "value", "topic", "partition", "offset")]
+    for key, raw, topic, *position in zip(*columns, _instants(messages.column("timestamp")), strict=True):
         lineage = (topic, *position, ingested_at)
         try:
             record = _decode(raw)
@@ -83,6 +91,11 @@ def parse(messages: pa.RecordBatch | pa.Table, topics: Mapping[str, EventType], 
         unknown.update(record.keys() - _KNOWN)
         rows.setdefault(TABLES[event_type], []).append((*values, *lineage))
     return Parsed({table: _to_arrow(table, found) for table, found in rows.items()}, unknown)
+
+
+def _instants(column: pa.Array | pa.ChunkedArray) -> list[int | None]:
+    """Return Kafka's timestamps in microseconds, None for what producers set beyond the years that dates have."""
+    return [t if t is not None and _YEAR_1 <= t < _YEAR_10000 else None for t in column.cast(pa.int64()).to_pylist()]
 
 
 def _to_arrow(table: str, rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -106,16 +119,16 @@ def _decode(raw: bytes | None) -> dict[str, Any]:
             raise Rejected(Reason.NOT_UTF8, f"byte {undecodable.start}: {undecodable.reason}") from None
         raise Rejected(Reason.NOT_JSON, str(error)) from None
     if not isinstance(record, dict):
-        raise Rejected(Reason.NOT_AN_OBJECT, f"a JSON {_json_type(record)}")
+        raise Rejected(Reason.NOT_AN_OBJECT, f"the message is {_json_type(record)}")
     return record
 
 
 def _event_type(record: dict[str, Any], expected: EventType | None, topic: str) -> EventType:
     given = record.get("type")
-    if given is None or given == NOT_APPLICABLE:
+    if given in _NULLS:
         raise Rejected(Reason.MISSING_FIELD, "type")
     if not isinstance(given, str):
-        raise Rejected(Reason.WRONG_TYPE, f"type: expected a string, not a {_json_type(given)}")
+        raise Rejected(Reason.WRONG_TYPE, f"type: expected a string, not {_json_type(given)}")
     if given not in EVENT_TYPES:
         raise Rejected(Reason.UNKNOWN_TYPE, f"type: {_short(given)}; known are {', '.join(EVENT_TYPES)}")
     if given != expected:
@@ -124,7 +137,7 @@ def _event_type(record: dict[str, Any], expected: EventType | None, topic: str) 
 
 
 def _value(spec: Field, given: Any, event_type: EventType) -> Any:
-    value = None if given is None or given in ("", NOT_APPLICABLE) else _READERS[spec.kind](spec, given)
+    value = None if given in _NULLS else _READERS[spec.kind](spec, given)
     if value is None and event_type in spec.required:
         raise Rejected(Reason.MISSING_FIELD, spec.name)
     return value
@@ -142,18 +155,18 @@ def _string(name: str, given: Any) -> str:
         return given
     if isinstance(given, int | float) and not isinstance(given, bool):
         return str(given)
-    raise Rejected(Reason.WRONG_TYPE, f"{name}: expected a string, not a {_json_type(given)}")
+    raise Rejected(Reason.WRONG_TYPE, f"{name}: expected a string, not {_json_type(given)}")
 
 
 def _strings(spec: Field, given: Any) -> list[str]:
     if not isinstance(given, list):
-        raise Rejected(Reason.WRONG_TYPE, f"{spec.name}: expected an array of strings, not a {_json_type(given)}")
+        raise Rejected(Reason.WRONG_TYPE, f"{spec.name}: expected an array of strings, not {_json_type(given)}")
     return [_string(f"{spec.name}[{i}]", item) for i, item in enumerate(given)]
 
 
 def _number(spec: Field, given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float):
-        raise Rejected(Reason.WRONG_TYPE, f"{spec.name}: expected a number, not a {_json_type(given)}")
+        raise Rejected(Reason.WRONG_TYPE, f"{spec.name}: expected a number, not {_json_type(given)}")
     if (spec.low is not None and given < spec.low) or (spec.high is not None and given > spec.high):
         raise Rejected(Reason.OUT_OF_RANGE, f"{spec.name}: {given}; allowed is {spec.low} to {spec.high}")
     return float(given)
@@ -182,13 +195,13 @@ _READERS: dict[Kind, Callable[[Field, Any], Any]] = {
 
 
 def _check_interaction(record: dict[str, Any]) -> None:
-    if record.get("evento") == Verb.RATE and record.get("calificacion") in (None, NOT_APPLICABLE):
+    if record["evento"] == Verb.RATE and record.get("calificacion") in _NULLS:
         raise Rejected(Reason.MISSING_FIELD, "calificacion, required where evento is rate")
 
 
 def _json_type(value: Any) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
-    return names.get(type(value), "number")
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
 
 
 def _short(text: str) -> str:

@@ -42,6 +42,7 @@ _ARROW = pa.schema(
 )
 
 _BLOCK = 10_000
+_MICROSECONDS_MAX = 2**63 - 1
 _PATIENCE_SECONDS = 60.0
 
 Offsets = dict[str, dict[str, int]]
@@ -239,6 +240,6 @@ def _row(message: Any) -> tuple[Any, ...]:
         message.topic(),
         message.partition(),
         message.offset(),
-        milliseconds * 1000,
+        max(-_MICROSECONDS_MAX, min(_MICROSECONDS_MAX, milliseconds * 1000)),  # producers may set any 64-bit number
         kind - 1,  # librdkafka counts from "not available"; Spark from "create time"
     )

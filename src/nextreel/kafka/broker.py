@@ -31,6 +31,10 @@ def embedded_broker(port: int = 0) -> Iterator[str]:
 
     ``port`` 0 means a free one. Raises `BrokerError` where the broker does not come up.
     """
+    if port and not is_free(port):
+        raise BrokerError(
+            f"port {port} of {LOOPBACK} is taken: something listens on it already. Choose another --port."
+        )
     port = port or _free_port()
     bootstrap = f"{LOOPBACK}:{port}"
     process = _start(bootstrap)
@@ -103,6 +107,8 @@ def _wait_until_up(process: subprocess.Popen[bytes], bootstrap: str) -> None:
         AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=max(1.0, deadline - time.monotonic()))
     except KafkaException as error:
         raise BrokerError(f"the embedded broker does not answer on {bootstrap}: {error}") from None
+    if process.poll() is not None:  # then it was another one's answer
+        raise BrokerError(f"the embedded broker ended (exit code {process.returncode}): {bootstrap} was just taken")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -66,6 +66,9 @@ class EventProducer:
                     break
                 except BufferError:
                     self._producer.poll(0.05)
+                except KafkaException as error:  # refused before it was sent: larger than message.max.bytes
+                    self._report(error.args[0])
+                    break
             self.delivery.sent += 1
             self.delivery.bytes += len(value)
             if self.delivery.sent % 500 == 0:
@@ -82,7 +85,7 @@ class EventProducer:
             self._producer.poll(min(ahead, 0.1))
             ahead = self.delivery.bytes / self._rate - (time.monotonic() - self._began)
 
-    def _report(self, error: KafkaError | None, _message: Message) -> None:
+    def _report(self, error: KafkaError | None, _message: Message | None = None) -> None:
         if error is None:
             self.delivery.delivered += 1
         else:
@@ -95,7 +98,7 @@ class EventProducer:
         Raises `errors.KafkaError` where some could not be delivered, with their number.
         """
         self._producer.flush(_FLUSH_SECONDS)
-        if self.delivery.failed or self.delivery.unknown:
+        if self.delivery.failed or self.delivery.unknown > 0:  # below 0: Ctrl-C came before the last was counted
             raise errors.KafkaError(
                 f"of {self.delivery.sent:,} messages for Kafka at {self._kafka.bootstrap}, "
                 f"{self.delivery.failed:,} failed and {self.delivery.unknown:,} have no report"

@@ -29,7 +29,7 @@ def create_topics(kafka: KafkaSettings) -> dict[str, bool]:
     try:
         for topic, future in admin.create_topics(wanted, request_timeout=_SECONDS).items():
             try:
-                future.result(_SECONDS)
+                future.result(2 * _SECONDS)  # the request itself ends before, with its own error
                 created[topic] = True
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.feather as feather
 
 from nextreel.errors import ModelError
-from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.model import Biases, Factors, Floats, Model
 
 _VERSION = re.compile(r"\d{8}T\d{6}-\d{3}")
 _FACTORS = ("rating_factors", "ranking_factors")
@@ -97,26 +97,30 @@ class ModelStore:
             users = feather.read_table(folder / "users.arrow")
             titles = feather.read_table(folder / "titles.arrow")
             factors = {
-                name: Factors(
-                    np.load(folder / f"{name}-users.npy", allow_pickle=False),
-                    np.load(folder / f"{name}-titles.npy", allow_pickle=False),
-                )
+                name: Factors(_array(folder / f"{name}-users.npy"), _array(folder / f"{name}-titles.npy"))
                 for name in _FACTORS
             }
             return Model(
                 user_ids=users["id"].combine_chunks(),
                 title_ids=titles["id"].combine_chunks(),
-                biases=Biases(facts["mean"], users["bias"].to_numpy(), titles["bias"].to_numpy()),
+                biases=Biases(float(facts["mean"]), users["bias"].to_numpy(), titles["bias"].to_numpy()),
                 popularity=titles["popularity"].to_numpy(),
                 **factors,
             )
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise ModelError(f"model version {version!r} in {self.root} is damaged: {error}") from None
 
     def _next_version(self, now: datetime) -> str:
         stem = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
         taken = {v for v in self.versions() if v.startswith(stem)}
         return next(v for v in (f"{stem}-{i:03d}" for i in range(1000)) if v not in taken)
+
+
+def _array(path: Path) -> Floats:
+    """Read one array. Not `np.load`: that also opens zip files and raises `EOFError` for an empty file."""
+    with path.open("rb") as file:
+        found: Floats = np.lib.format.read_array(file, allow_pickle=False)
+    return found
 
 
 def _sync(path: Path) -> None:

@@ -68,9 +68,11 @@ def flat(lists: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
     """Return the values of a list column without nulls, and the row of each."""
     if isinstance(lists, pa.ChunkedArray):
         lists = lists.combine_chunks()
-    rows, values = pc.list_parent_indices(lists), pc.list_flatten(lists)
+    # Not list_parent_indices: it also counts what may lie unseen behind a null list.
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    values = pc.list_flatten(lists)
     valid = pc.is_valid(values)
-    return rows.filter(valid).to_numpy(zero_copy_only=False).astype(np.int64), values.filter(valid)
+    return np.repeat(np.arange(len(lists)), lengths)[valid.to_numpy(zero_copy_only=False)], values.filter(valid)
 
 
 def _suitable(allowed: pa.Array, given: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -18,6 +18,10 @@ def fit_biases(data: Dataset, damping: float) -> Biases:
     rating = data.rating.astype(np.float64)
     mean = float(rating.mean())
     off = rating - mean
-    titles = np.bincount(data.title, off, data.n_titles) / np.maximum(damping + np.bincount(data.title, minlength=data.n_titles), 1e-9)
-    users = np.bincount(data.user, off - titles[data.title], data.n_users) / np.maximum(damping + np.bincount(data.user, minlength=data.n_users), 1e-9)
+    titles = np.bincount(data.title, off, data.n_titles) / np.maximum(
+        damping + np.bincount(data.title, minlength=data.n_titles), 1e-9
+    )
+    users = np.bincount(data.user, off - titles[data.title], data.n_users) / np.maximum(
+        damping + np.bincount(data.user, minlength=data.n_users), 1e-9
+    )
     return Biases(mean, users.astype(np.float32), titles.astype(np.float32))

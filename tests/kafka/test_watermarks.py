@@ -1,0 +1,82 @@
+"""Watermarks: equal to what was produced, on the embedded broker too, which lists them wrongly."""
+
+import pytest
+from confluent_kafka import Producer
+
+from nextreel.errors import KafkaError
+from nextreel.kafka.topics import create_topics
+from nextreel.kafka.watermarks import WatermarkReader, Watermarks
+from nextreel.settings import Settings, load
+
+
+def send(settings: Settings, topic: str, partition: int, count: int, size: int = 10) -> None:
+    """Produce ``count`` messages as few large batches."""
+    producer = Producer(settings.kafka.client_config | {"linger.ms": "200", "batch.num.messages": "10000"})
+    for i in range(count):
+        producer.produce(topic, b"%d" % i + b"x" * size, partition=partition)
+    assert producer.flush(30) == 0
+
+
+def read(settings: Settings, *topics: str) -> Watermarks:
+    with WatermarkReader(settings.kafka.client_config) as reader:
+        return reader.read(topics)
+
+
+@pytest.fixture
+def ready(settings: Settings) -> Settings:
+    create_topics(settings.kafka)
+    return settings
+
+
+def test_empty_topics(ready: Settings) -> None:
+    k = ready.kafka
+    assert read(ready, k.users, k.movies) == {k.users: {0: (0, 0), 1: (0, 0)}, k.movies: {0: (0, 0), 1: (0, 0)}}
+
+
+@pytest.mark.parametrize("count", [1, 2, 1_000, 12_345])
+def test_one_large_batch_counts_whole(ready: Settings, count: int) -> None:
+    send(ready, ready.kafka.users, 1, count)
+    assert read(ready, ready.kafka.users) == {ready.kafka.users: {0: (0, 0), 1: (0, count)}}
+
+
+def test_several_topics_and_partitions_at_once(settings: Settings) -> None:
+    kafka = settings.kafka.model_copy(update={"partitions": 3})
+    create_topics(kafka)
+    counts = {(kafka.users, 0): 700, (kafka.users, 2): 1, (kafka.series, 0): 20, (kafka.series, 1): 5_000}
+    for (topic, partition), count in counts.items():
+        send(settings, topic, partition, count)
+    found = read(settings, kafka.users, kafka.series, kafka.movies)
+    assert {(t, p): marks[1] for t, ps in found.items() for p, marks in ps.items() if marks[1]} == counts
+    assert {t: sorted(ps) for t, ps in found.items()} == {t: [0, 1, 2] for t in found}
+
+
+def test_one_reader_follows_what_comes(ready: Settings) -> None:
+    topic = ready.kafka.interactions
+    with WatermarkReader(ready.kafka.client_config) as reader:
+        total = 0
+        for count in (300, 1, 2_500, 40):
+            send(ready, topic, 0, count)
+            total += count
+            assert reader.read([topic]) == {topic: {0: (0, total), 1: (0, 0)}}
+            assert reader.read([topic]) == {topic: {0: (0, total), 1: (0, 0)}}
+
+
+def test_large_messages(ready: Settings) -> None:
+    send(ready, ready.kafka.users, 0, 40, size=200_000)
+    assert read(ready, ready.kafka.users)[ready.kafka.users][0] == (0, 40)
+
+
+def test_a_missing_topic_says_what_to_do(ready: Settings) -> None:
+    with pytest.raises(KafkaError, match=r"topic 'no-such-topic': .*`nextreel topics` creates the topics"):
+        read(ready, ready.kafka.users, "no-such-topic")
+
+
+def test_a_broker_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nextreel.kafka.watermarks._SECONDS", 1.0)
+    with pytest.raises(KafkaError, match=r"Kafka at 127\.0\.0\.1:1: "):
+        read(load({"kafka.bootstrap": "127.0.0.1:1"}, {}), "users")
+
+
+def test_a_client_setting_that_does_not_exist() -> None:
+    with pytest.raises(KafkaError, match="No such configuration property"):
+        WatermarkReader({"bootstrap.servers": "127.0.0.1:1", "no.such": "1"})

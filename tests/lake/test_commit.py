@@ -1,0 +1,209 @@
+"""The commit: a batch is in the lake once, whatever is killed and whenever."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nextreel.errors import LakeError
+from nextreel.lake.commit import StagedFile, commit, is_committed, lock, recover, stage
+from nextreel.lake.layout import Lake
+
+QUERY = "0123456789-query"
+DAY = "2026-01-31"
+
+
+def rows(*numbers: int) -> pa.Table:
+    return pa.table({"n": pa.array(numbers, pa.int64())})
+
+
+def staged(lake: Lake) -> list[StagedFile]:
+    """Stage a batch of three files in two tables: 1 and 2, 3, 4."""
+    return [
+        stage(lake, "users", DAY, rows(1, 2)),
+        stage(lake, "users", DAY, rows(3)),
+        stage(lake, "movies", DAY, rows(4)),
+    ]
+
+
+def seen(lake: Lake) -> list[int]:
+    """Return the numbers that any reader with a plain glob sees."""
+    files = lake.root.glob("[!_]*/**/*.parquet")
+    return sorted(n for f in files for n in pq.ParquetFile(f).read()["n"].to_pylist())
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def test_staged_files_are_complete_and_nobody_sees_them(lake: Lake) -> None:
+    file = stage(lake, "users", DAY, rows(1, 2, 3))
+    path = lake.staging / file.name
+    assert (file.table, file.date, file.rows, file.bytes) == ("users", DAY, 3, path.stat().st_size)
+    assert pq.ParquetFile(path).read().equals(rows(1, 2, 3))
+    assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
+    assert list(lake.root.glob("**/*.parquet")) == []
+    assert lake.files("users") == []
+
+
+def test_a_commit_puts_every_file_into_its_table(lake: Lake) -> None:
+    assert not is_committed(lake, QUERY, 7)
+    commit(lake, QUERY, 7, staged(lake))
+    assert is_committed(lake, QUERY, 7)
+    assert not is_committed(lake, QUERY, 8)
+    assert seen(lake) == [1, 2, 3, 4]
+    assert [f.relative_to(lake.root).as_posix() for f in lake.files("users")] == [
+        f"users/date={DAY}/01234567-00000007-001.parquet",
+        f"users/date={DAY}/01234567-00000007-002.parquet",
+    ]
+    assert list(lake.staging.iterdir()) == []
+
+
+def test_an_empty_batch_is_committed_too(lake: Lake) -> None:
+    commit(lake, QUERY, 0, [])
+    assert is_committed(lake, QUERY, 0)
+    assert recover(lake) == 0
+
+
+def test_batches_add_up(lake: Lake) -> None:
+    for batch in range(12):
+        commit(lake, QUERY, batch, [stage(lake, "users", DAY, rows(batch))])
+    assert seen(lake) == list(range(12))
+
+
+def test_recovery_of_what_is_whole_changes_nothing(lake: Lake) -> None:
+    assert recover(lake) == 0
+    commit(lake, QUERY, 0, staged(lake))
+    for _ in range(2):
+        assert recover(lake) == 0
+        assert seen(lake) == [1, 2, 3, 4]
+
+
+def test_orphans_are_removed(lake: Lake) -> None:
+    commit(lake, QUERY, 0, staged(lake))
+    staged(lake)
+    (lake.staging / "torn.staged").write_bytes(b"PAR1 half a fi")
+    assert recover(lake) == 4
+    assert list(lake.staging.iterdir()) == []
+    assert seen(lake) == [1, 2, 3, 4]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nextreel.lake import commit as c
+from nextreel.lake.layout import Lake
+import pyarrow as pa
+
+lake, survived = Lake(Path(sys.argv[1])), int(sys.argv[2])
+files = [c.stage(lake, t, "2026-01-31", pa.table({"n": n})) for t, n in (("users", [1, 2]), ("users", [3]), ("movies", [4]))]
+rename = Path.rename
+
+def counted(self, target):
+    global survived
+    if survived == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    survived -= 1
+    return rename(self, target)
+
+Path.rename = counted
+c.commit(lake, "0123456789-query", 0, files)
+"""
+
+
+@pytest.mark.parametrize("renames", range(5))
+def test_killed_between_any_two_renames(lake: Lake, renames: int) -> None:
+    """The first rename makes the record, each further one moves a file; after the fourth all is done."""
+    child = subprocess.run([sys.executable, "-c", KILLED, str(lake.root), str(renames)], capture_output=True, text=True)
+    assert child.returncode == (-signal.SIGKILL if renames < 4 else 0), child.stderr
+    assert len(seen(lake)) == [0, 0, 1, 3, 4][renames] or renames in (2, 3)
+
+    orphans = recover(lake)
+
+    assert is_committed(lake, QUERY, 0) == (renames > 0)
+    assert orphans == (3 if renames == 0 else 0)
+    if not is_committed(lake, QUERY, 0):
+        commit(lake, QUERY, 0, staged(lake))  # as Spark does: the same batch again
+    assert seen(lake) == [1, 2, 3, 4]
+    assert recover(lake) == 0
+    assert list(lake.staging.iterdir()) == []
+
+
+def test_killed_again_during_recovery(lake: Lake) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(lake.root), "1"], capture_output=True)
+    assert seen(lake) == []
+    (record,) = lake.commits.glob("*.json")
+    first = json.loads(record.read_text())["files"][0]  # as if recovery had come this far
+    final = lake.root / first["path"]
+    final.parent.mkdir(parents=True)
+    os.rename(lake.staging / first["name"], final)
+    recover(lake)
+    assert seen(lake) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"batch": 0', b"\xff\xfe", b"[]", b"{}", b'"text"'])
+def test_a_broken_record_is_an_error_that_names_it(lake: Lake, content: bytes) -> None:
+    commit(lake, QUERY, 0, staged(lake))
+    (record,) = lake.commits.glob("*.json")
+    record.write_bytes(content)
+    with pytest.raises(LakeError, match=record.name):
+        recover(lake)
+    with pytest.raises(LakeError, match=record.name):
+        is_committed(lake, QUERY, 0)
+
+
+def test_a_record_half_written_does_not_count(lake: Lake) -> None:
+    lake.commits.mkdir(parents=True)
+    (lake.commits / "000000000000.tmp").write_text('{"batch": 0')
+    assert recover(lake) == 0
+    assert not is_committed(lake, QUERY, 0)
+    commit(lake, QUERY, 0, staged(lake))
+    assert seen(lake) == [1, 2, 3, 4]
+
+
+def test_another_query_s_record_is_an_error(lake: Lake) -> None:
+    commit(lake, QUERY, 0, staged(lake))
+    with pytest.raises(LakeError, match=r"already holds micro-batch 0, written from another checkpoint"):
+        is_committed(lake, "another", 0)
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_committed_file_that_is_gone_is_an_error(lake: Lake, gone: int) -> None:
+    commit(lake, QUERY, 0, staged(lake))
+    missing = lake.files("users")[gone]
+    missing.unlink()
+    with pytest.raises(LakeError, match=missing.name):
+        recover(lake)
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from nextreel.lake.commit import lock
+from nextreel.lake.layout import Lake
+lock(Lake(Path(sys.argv[1])))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_one_lake_has_one_writer(lake: Lake) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(lake.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(LakeError, match=f"another process is writing to {lake.root}"):
+            lock(lake)
+        other.kill()  # it need not end in good order
+        other.wait()
+    os.close(lock(lake))
+    os.close(lock(lake))

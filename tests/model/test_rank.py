@@ -1,0 +1,125 @@
+"""The top K: against brute force, in one block and in many."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nextreel.model import rank
+from nextreel.model.rank import Pairs, top_k, top_k_of_scores
+
+NONE = -math.inf
+
+
+def f32(rows: Any) -> NDArray[np.float32]:
+    return np.array(rows, np.float32)
+
+
+def brute_force(users: NDArray[Any], titles: NDArray[Any], k: int, exclude: list[set[int]]) -> list[list[int]]:
+    """Rows of the best titles, ties to the lower row, -1 behind the end."""
+    lists = []
+    for user, out in zip(users.tolist(), exclude, strict=True):
+        scores = [sum(a * b for a, b in zip(user, title, strict=True)) for title in titles.tolist()]
+        best = sorted((t for t in range(len(scores)) if t not in out), key=lambda t: (-scores[t], t))[:k]
+        lists.append(best + [-1] * (k - len(best)))
+    return lists
+
+
+def pairs_of(exclude: list[set[int]]) -> Pairs:
+    flat = [(u, t) for u, out in enumerate(exclude) for t in out]
+    users, titles = ([p[i] for p in flat] for i in (0, 1))
+    return Pairs.of(np.array(users, np.int64), np.array(titles, np.int64), len(exclude))
+
+
+def test_known_answer() -> None:
+    users = f32([[1, 0], [-1, 2]])
+    titles = f32([[3, 1], [0, 4], [5, 0]])
+    rows, scores = top_k(users, titles, 2)
+    assert rows.tolist() == [[2, 0], [1, 0]]  # scores 3, 0, 5 and -1, 8, -5
+    assert scores.tolist() == [[5, 3], [8, -1]]
+    assert scores.dtype == np.float32
+
+
+def test_ties_go_to_the_lower_row_also_at_the_cut() -> None:
+    rows, _ = top_k(f32([[1]]), f32([[2], [3], [2], [2], [3]]), 3)
+    assert rows.tolist() == [[1, 4, 0]]
+
+
+def test_lists_run_out() -> None:
+    rows, scores = top_k(f32([[1], [1]]), f32([[2], [3]]), 4, pairs_of([{1}, {0, 1}]))
+    assert rows.tolist() == [[0, -1, -1, -1], [-1, -1, -1, -1]]
+    assert scores.tolist() == [[2, NONE, NONE, NONE], [NONE] * 4]
+
+
+def test_negative_zero_ties_with_zero() -> None:
+    assert top_k_of_scores(f32([[-0.0, 0.0, -0.0]]), 2)[0].tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(("n_users", "n_titles"), [(0, 3), (2, 0), (0, 0)])
+def test_nobody_or_nothing(n_users: int, n_titles: int) -> None:
+    rows, scores = top_k(np.ones((n_users, 2), np.float32), np.ones((n_titles, 2), np.float32), 3)
+    assert rows.shape == scores.shape == (n_users, 3)
+    assert np.all(rows == -1)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.float32], int, list[set[int]]]:
+    """Small whole factors: their products are exact, and ties are frequent."""
+    n_users, n_titles, k = draw(st.integers(0, 6)), draw(st.integers(1, 9)), draw(st.integers(1, 12))
+    whole = st.lists(st.integers(-2, 2), min_size=2, max_size=2)
+    users = draw(st.lists(whole, min_size=n_users, max_size=n_users))
+    titles = draw(st.lists(whole, min_size=n_titles, max_size=n_titles))
+    exclude = draw(st.lists(st.sets(st.integers(0, n_titles - 1)), min_size=n_users, max_size=n_users))
+    return f32(users).reshape(n_users, 2), f32(titles), k, exclude
+
+
+@pytest.mark.parametrize("block_scores", [1, 13, 16_000_000])
+@given(problem=problems())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_equals_brute_force(block_scores: int, problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    users, titles, k, exclude = problem
+    monkeypatch.setattr(rank, "_BLOCK_SCORES", block_scores)
+    rows, scores = top_k(users, titles, k, pairs_of(exclude))
+    assert rows.tolist() == brute_force(users, titles, k, exclude)
+    exact = users @ titles.T
+    for user, place in np.ndindex(*rows.shape):
+        title = rows[user, place]
+        assert scores[user, place] == (exact[user, title] if title >= 0 else NONE)
+    unfiltered, _ = top_k(users, titles, k)
+    assert unfiltered.tolist() == brute_force(users, titles, k, [set() for _ in exclude])
+
+
+def test_blocks_do_not_change_real_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    users, titles = rng.normal(size=(50, 8)).astype(np.float32), rng.normal(size=(70, 8)).astype(np.float32)
+    exclude = pairs_of([set(rng.integers(0, 70, 20).tolist()) for _ in range(50)])
+    whole = top_k(users, titles, 10, exclude)[0]
+    monkeypatch.setattr(rank, "_BLOCK_SCORES", 7 * 70)
+    assert top_k(users, titles, 10, exclude)[0].tolist() == whole.tolist()
+
+
+# Pairs
+
+
+def test_pairs_are_grouped_by_user_in_any_order() -> None:
+    pairs = Pairs.of(np.array([2, 0, 2, 4], np.int32), np.array([7, 1, 3, 0], np.int32), 5)
+    assert pairs.start.tolist() == [0, 1, 1, 3, 3, 4]
+    assert pairs.titles.tolist() == [1, 7, 3, 0]
+
+
+def test_rows_of_pairs_in_the_order_asked_for() -> None:
+    pairs = Pairs.of(np.array([2, 0, 2, 4]), np.array([7, 1, 3, 0]), 5)
+    some = pairs.rows(np.array([4, 2, 1, 2]))
+    assert some.start.tolist() == [0, 1, 3, 3, 5]
+    assert some.titles.tolist() == [0, 7, 3, 7, 3]
+
+
+def test_rows_of_nobody_and_of_no_pairs() -> None:
+    nobody = Pairs.of(np.array([1]), np.array([5]), 2).rows(np.array([], np.int64))
+    assert (nobody.start.tolist(), nobody.titles.tolist()) == ([0], [])
+    empty = Pairs.of(np.array([], np.int32), np.array([], np.int32), 3).rows(np.array([2, 0]))
+    assert (empty.start.tolist(), empty.titles.tolist()) == ([0, 0, 0], [])

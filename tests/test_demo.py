@@ -1,0 +1,149 @@
+"""The whole path as a user starts it: ./run demo, with the real broker and real Spark, as processes of its own."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pyarrow.dataset as ds
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+FOUR_GB = 4e9
+
+
+class RunningDemo:
+    """A demonstration in a process group of its own, with all that it has started."""
+
+    def __init__(self, home: Path, *arguments: str):
+        environment = os.environ | {"NEXTREEL_HOME": str(home), "NEXTREEL_VENV": sys.prefix}
+        self.process = subprocess.Popen(
+            [sys.executable, ROOT / "run", "demo", *arguments],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        self.seen: set[psutil.Process] = set()
+        self.peak = 0.0
+        self.lines: list[str] = []
+        for stream in (self.process.stdout, self.process.stderr):
+            threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.lines.append(line)
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def watch(self, seconds: float, text: str = "\0") -> None:
+        """Measure until the process ends or ``text`` is printed."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None and text not in self.output:
+            assert time.monotonic() < deadline, f"still not done after {seconds:.0f} s:\n{self.output}"
+            self.measure()
+            time.sleep(0.2)
+
+    def measure(self) -> None:
+        resident = 0
+        try:
+            parent = psutil.Process(self.process.pid)
+            for process in [parent, *parent.children(recursive=True)]:
+                resident += process.memory_info().rss
+                self.seen.add(process)
+        except psutil.Error:
+            return
+        self.peak = max(self.peak, resident)
+
+    def kill(self) -> None:
+        for process in self.seen:
+            if process.is_running():
+                process.kill()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def demo_in(tmp_path: Path) -> Iterator[list[RunningDemo]]:
+    started: list[RunningDemo] = []
+    yield started
+    for demo in started:
+        demo.kill()
+
+
+def test_real_ratings_become_recommendations(tmp_path: Path, movielens_small: Path, demo_in: list[RunningDemo]) -> None:
+    demo = RunningDemo(tmp_path, "--once", "--json", "--movielens", str(movielens_small))
+    demo_in.append(demo)
+    demo.watch(300)
+    assert demo.process.wait() == 0, demo.output
+    assert demo.peak < FOUR_GB
+
+    lake = tmp_path / "demo" / "lake"
+    interactions = ds.dataset([str(f) for f in lake.glob("interactions/*/*.parquet")]).to_table()
+    arrived = dict(zip(interactions["id"].to_pylist(), interactions["calificacion"].to_pylist(), strict=True))
+    with (movielens_small / "ratings.csv").open() as file:
+        given = {f"r{r['userId']}-{r['movieId']}": float(r["rating"]) for r in csv.DictReader(file)}
+    assert interactions.num_rows == len(given) == 100_004
+    assert arrived == given
+
+    with (tmp_path / "demo" / "exports" / "final_recommendations.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == "user_id,username,rank,content_id,title,type,genres,predicted_rating".split(",")
+    lists = defaultdict(list)
+    for row in rows:
+        assert 0.5 <= float(row["predicted_rating"]) <= 5.0
+        assert f"r{row['user_id'][1:]}-{row['content_id'][1:]}" not in given, "already rated"
+        lists[row["user_id"]].append(int(row["rank"]))
+    assert len(lists) == 671
+    assert all(ranks == list(range(1, 11)) for ranks in lists.values())
+    assert list(lists) == sorted(lists)
+
+    found = json.loads(demo.output[demo.output.index("{\n") : demo.output.rindex("}") + 1])
+    accuracy, ranking = found["evaluation"]["accuracy"], found["evaluation"]["ranking"]
+    assert accuracy["als"]["rmse"] <= accuracy["bias"]["rmse"] < accuracy["mean"]["rmse"]
+    assert accuracy["als"]["rmse"] < 0.90
+    assert ranking["als"]["ndcg"] > 1.2 * ranking["popularity"]["ndcg"]
+
+
+def test_synthetic_world_goes_on_until_ctrl_c(tmp_path: Path, demo_in: list[RunningDemo]) -> None:
+    demo = RunningDemo(tmp_path)
+    demo_in.append(demo)
+    demo.watch(300, "Ctrl-C ends it")
+    assert "120,000" in demo.output, demo.output
+    assert "unknown type" in demo.output, "the broken messages are in quarantine, by reason"
+    lake = tmp_path / "demo" / "lake"
+    files = len(list(lake.glob("interactions/*/*.parquet")))
+    deadline = time.monotonic() + 60
+    while len(list(lake.glob("interactions/*/*.parquet"))) <= files:
+        assert time.monotonic() < deadline, "events keep coming, and none reaches the lake"
+        demo.measure()
+        time.sleep(0.2)
+    assert demo.peak < FOUR_GB
+
+    os.killpg(demo.process.pid, signal.SIGINT)
+    assert demo.process.wait(60) == 130, demo.output
+    assert "Traceback" not in demo.output
+    gone, left = psutil.wait_procs(demo.seen, timeout=10)
+    assert not left, f"left behind: {left}"
+    assert (tmp_path / "demo" / "exports" / "final_recommendations.csv").exists()
+    assert gone
+
+
+def test_a_directory_without_ratings_is_refused(tmp_path: Path, demo_in: list[RunningDemo]) -> None:
+    demo = RunningDemo(tmp_path, "--once", "--movielens", str(tmp_path / "nothing"))
+    demo_in.append(demo)
+    demo.watch(120)
+    assert demo.process.wait() == 2
+    assert "ratings.csv" in demo.output
+    assert "Traceback" not in demo.output

@@ -1,0 +1,274 @@
+"""Settings: which source wins, and that whatever is refused is named with its value and where it came from."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from nextreel.errors import SettingsError
+from nextreel.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # no nextreel.toml by chance
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "given.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def refusal(
+    flags: dict[str, str] | None = None, environ: dict[str, str] | None = None, file: Path | None = None
+) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(flags, environ or {}, file)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def leaves(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str | None]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, f"{path}{name}.")
+        else:
+            yield path + name, field.description
+
+
+# Which source wins
+
+
+def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
+    file = written(tmp_path, "[train]\nfactors = 32\niterations = 33\nalpha = 34.0\n")
+    environ = {"NEXTREEL_TRAIN_FACTORS": "64", "NEXTREEL_TRAIN_ITERATIONS": "65"}
+    train = load({"train.factors": "128"}, environ, file).train
+    assert (train.factors, train.iterations, train.alpha) == (128, 65, 34.0)
+    assert train.damping == Settings().train.damping
+
+
+def test_the_file_is_found_by_name_by_variable_and_by_argument(tmp_path: Path) -> None:
+    assert load({}, {}).train.factors == Settings().train.factors
+    (tmp_path / "nextreel.toml").write_text("[train]\nfactors = 21\n")
+    assert load({}, {}).train.factors == 21
+    named = tmp_path / "other.toml"
+    named.write_text("[train]\nfactors = 22\n")
+    assert load({}, {"NEXTREEL_CONFIG": str(named)}).train.factors == 22
+    given = written(tmp_path, "[train]\nfactors = 23\n")
+    assert load({}, {"NEXTREEL_CONFIG": str(named)}, given).train.factors == 23
+
+
+def test_the_environment_is_the_process_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTREEL_EXPORT_TOP_K", "17")
+    assert load().export.top_k == 17
+
+
+def test_other_variables_are_not_ours() -> None:
+    assert load({}, {"NEXTREEL_VENV": "/x", "TRAIN_FACTORS": "1", "nextreel_train_factors": "1"}) == Settings()
+
+
+def test_names_with_underscores_and_sections_in_sections() -> None:
+    given = {"NEXTREEL_INGEST_MAX_OFFSETS_PER_TRIGGER": "5", "NEXTREEL_RATINGS_WEIGHTS_AGE_RATING": "0.7"}
+    settings = load({"ratings.weights.genres": "0.9"}, given)
+    assert settings.ingest.max_offsets_per_trigger == 5
+    assert (settings.ratings.weights.age_rating, settings.ratings.weights.genres) == (0.7, 0.9)
+
+
+def test_the_home_holds_everything() -> None:
+    settings = load({}, {"NEXTREEL_HOME": "/srv/n"})
+    assert (settings.lake, settings.models, settings.exports) == (
+        Path("/srv/n/lake"),
+        Path("/srv/n/models"),
+        Path("/srv/n/exports"),
+    )
+
+
+# Client settings of other software, by their own names
+
+
+def test_client_settings_come_through_from_everywhere(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        '[kafka]\nbootstrap = "b:1"\n[kafka.client]\n"sasl.username" = "ana"\n'
+        "security.protocol = 'SASL_PLAINTEXT'\nsocket.timeout.ms = 900\nenable.ssl.certificate.verification = false\n",
+    )
+    environ = {"NEXTREEL_KAFKA_CLIENT_SASL_MECHANISM": "PLAIN", "NEXTREEL_KAFKA_CLIENT_SECURITY_PROTOCOL": "SASL_SSL"}
+    assert load({"kafka.client.sasl.password": "s3cret"}, environ, file).kafka.client_config == {
+        "bootstrap.servers": "b:1",
+        "sasl.username": "ana",
+        "security.protocol": "SASL_SSL",
+        "socket.timeout.ms": "900",
+        "enable.ssl.certificate.verification": "false",
+        "sasl.mechanism": "PLAIN",
+        "sasl.password": "s3cret",
+    }
+
+
+def test_spark_settings_keep_their_names(tmp_path: Path) -> None:
+    file = written(tmp_path, "[spark.conf]\nspark.sql.shuffle.partitions = 3\nspark.driver.maxResultSize = '2g'\n")
+    assert load({"spark.conf.spark.task.maxFailures": "9"}, {}, file).spark.conf == {
+        "spark.sql.shuffle.partitions": "3",
+        "spark.driver.maxResultSize": "2g",
+        "spark.task.maxFailures": "9",
+    }
+
+
+def test_secrets_are_masked_wherever_settings_are_shown() -> None:
+    settings = load({"kafka.client.sasl.password": "s3cret"}, {"NEXTREEL_KAFKA_CLIENT_SSL_KEY_PASSWORD": "s3cret"})
+    shown = [repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())]
+    assert [text for text in shown if "s3cret" in text] == []
+    assert json.loads(shown[2])["kafka"]["client"].keys() == {"sasl.password", "ssl.key.password"}
+
+
+def test_secrets_are_not_in_refusals() -> None:
+    flags = {"kafka.client.sasl.password": "s3cret", "kafka.users": "x", "kafka.movies": "x", "kafka.partitions": "0"}
+    assert "s3cret" not in refusal(flags)
+    assert "s3cret" not in refusal(flags | {"kafka.partitions": "1"})
+
+
+# What is refused: its key, its value, its origin
+
+WRONG = [
+    ("train.factors", "0", "greater than or equal to 1"),
+    ("train.factors", "many", "valid integer"),
+    ("train.factors", "1.5", "valid integer"),
+    ("train.test_fraction", "1.0", "less than 1"),
+    ("train.regularization", "nan", "finite number"),
+    ("train.alpha", "inf", "finite number"),
+    ("export.top_k", "1001", "less than or equal to 1000"),
+    ("ratings.noise", "-0.1", "greater than or equal to 0"),
+    ("ratings.weights.genres", "-1", "greater than or equal to 0"),
+    ("ratings.simulate", "always", "'sparse' or 'never'"),
+    ("ingest.connector", "rust", "'python' or 'jvm'"),
+    ("ingest.fail_on_data_loss", "perhaps", "valid boolean"),
+    ("spark.driver_memory", "lots", "pattern"),
+    ("kafka.partitions", "", "valid integer"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "right"), WRONG)
+def test_a_wrong_value_names_its_flag(key: str, value: str, right: str) -> None:
+    message = refusal({key: value})
+    assert f"{key} = {value!r} (from --set {key}): " in message
+    assert right in message
+
+
+@pytest.mark.parametrize(("key", "value", "right"), WRONG)
+def test_a_wrong_value_names_its_variable(key: str, value: str, right: str) -> None:
+    name = "NEXTREEL_" + key.upper().replace(".", "_")
+    message = refusal(environ={name: value})
+    assert f"{key} = {value!r} (from {name}): " in message
+    assert right in message
+
+
+@pytest.mark.parametrize(("key", "value", "right"), WRONG)
+def test_a_wrong_value_names_its_file(key: str, value: str, right: str, tmp_path: Path) -> None:
+    file = written(tmp_path, f'{key} = "{value}"\n')
+    message = refusal(file=file)
+    assert f"{key} = {value!r} (from {file}): " in message
+    assert right in message
+
+
+def test_every_wrong_value_is_named_at_once(tmp_path: Path) -> None:
+    file = written(tmp_path, "[train]\nalpha = -1\n")
+    message = refusal({"train.factors": "0"}, {"NEXTREEL_EXPORT_TOP_K": "0"}, file)
+    assert f"train.alpha = -1 (from {file})" in message
+    assert "train.factors = '0' (from --set train.factors)" in message
+    assert "export.top_k = '0' (from NEXTREEL_EXPORT_TOP_K)" in message
+
+
+@pytest.mark.parametrize(
+    "variable", ["NEXTREEL_TRAIN_FACTOR", "NEXTREEL_FACTORS", "NEXTREEL_", "NEXTREEL_KAFKA_TOPIC", "NEXTREEL_TRAINS"]
+)
+def test_an_unknown_variable(variable: str) -> None:
+    assert refusal(environ={variable: "1"}).startswith(f"{variable} sets nothing")
+
+
+@pytest.mark.parametrize("key", ["train.factor", "topics", "ratings.weights.genre"])
+def test_an_unknown_flag(key: str) -> None:
+    assert f"{key} (from --set {key}) is no setting" in refusal({key: "1"})
+
+
+def test_an_unknown_section_names_the_flag() -> None:
+    assert "trains (from --set trains.factors) is no setting" in refusal({"trains.factors": "1"})
+
+
+@pytest.mark.parametrize("key", ["train.factor", "topics", "ratings.weights.genre"])
+def test_an_unknown_key_of_the_file(key: str, tmp_path: Path) -> None:
+    file = written(tmp_path, f"{key} = 1\n")
+    assert f"{key} (from {file}) is no setting" in refusal(file=file)
+
+
+def test_topics_must_differ() -> None:
+    message = refusal({"kafka.users": "events"}, {"NEXTREEL_KAFKA_SERIES": "events"})
+    assert "the four topics must differ, not events, producer2_topic, events, producer4_topic" in message
+    assert "--set kafka.users" in message
+    assert "NEXTREEL_KAFKA_SERIES" in message
+
+
+def test_some_weight_must_be_above_zero() -> None:
+    weights = {f"ratings.weights.{t}": "0" for t in ("genres", "directors", "actors", "decade", "age_rating")}
+    message = refusal(weights)
+    assert "at least one weight must be above 0" in message
+    assert "--set ratings.weights.genres" in message
+
+
+@pytest.mark.parametrize("text", ["kafka = 3", "train = 'x'", "kafka.client = 1", "spark.conf = [1]", "home = {a = 1}"])
+def test_a_value_where_a_table_should_be_and_the_reverse(text: str, tmp_path: Path) -> None:
+    file = written(tmp_path, text)
+    message = refusal(file=file)
+    assert text.partition(" ")[0] in message
+    assert str(file) in message
+
+
+def test_a_variable_inside_what_is_no_table(tmp_path: Path) -> None:
+    file = written(tmp_path, "train = 3")
+    assert refusal(environ={"NEXTREEL_TRAIN_FACTORS": "8"}, file=file) == (
+        "NEXTREEL_TRAIN_FACTORS sets train.factors, but train was given as 3: it is no table"
+    )
+
+
+def test_a_flag_below_a_setting() -> None:
+    assert "home (from --set home.x)" in refusal({"home.x": "1"})
+
+
+@pytest.mark.parametrize("content", [b"[train\nfactors = 1", b"a = 1\na = 2", b"\xff\xfe", b"factors: 3"])
+def test_a_file_that_is_no_toml(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_bytes(content)
+    assert f"the settings file {file} cannot be read: " in refusal(file=file)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "missing.toml"
+    assert f"the settings file {file} cannot be read: " in refusal(environ={"NEXTREEL_CONFIG": str(file)})
+    assert f"the settings file {tmp_path} cannot be read: " in refusal(file=tmp_path)
+
+
+# What they say about themselves
+
+
+@pytest.mark.parametrize(("key", "description"), list(leaves(Settings)))
+def test_every_setting_is_described(key: str, description: str | None) -> None:
+    assert description, f"{key} has no description"
+
+
+@pytest.mark.parametrize("key", [key for key, _ in leaves(Settings)])
+def test_every_setting_has_a_variable(key: str) -> None:
+    environ = {"NEXTREEL_" + key.upper().replace(".", "_"): "no number"}
+    try:
+        settings = load({}, environ)
+    except SettingsError as error:
+        assert f"{key} = 'no number'" in str(error)  # noqa: PT017 (settings of text take it)
+    else:
+        section, _, name = f".{key}".rpartition(".")
+        found = settings if not section else getattr(settings, section[1:])
+        assert str(getattr(found, name)) == "no number"
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load({}, {}).train.factors = 3  # type: ignore[misc]

@@ -1,0 +1,123 @@
+"""The ratings table as rows of integers."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nextreel.train.dataset import Dataset, dataset
+
+SCHEMA = pa.schema(
+    [("user_id", pa.string()), ("content_id", pa.string()), ("rating", pa.float64()), ("source", pa.string())]
+)
+ROWS = [
+    ("u2", "t9", 4.0, "observed"),
+    ("u10", "t1", 2.5, "simulated"),
+    ("u2", "t1", 0.5, "observed"),
+    ("u1", "t9", 5.0, "simulated"),
+]
+
+
+def table(rows: list[tuple[str, str, float, str]]) -> pa.Table:
+    columns = [list(c) for c in zip(*rows, strict=True)] if rows else [[]] * 4
+    return pa.table(dict(zip(SCHEMA.names, columns, strict=True)), SCHEMA)
+
+
+def rows(data: Dataset) -> list[tuple[str, str, float, str]]:
+    """A dataset as the rows that it came from."""
+    return [
+        (data.user_ids[u].as_py(), data.title_ids[t].as_py(), float(r), "simulated" if s else "observed")
+        for u, t, r, s in zip(data.user, data.title, data.rating, data.simulated, strict=True)
+    ]
+
+
+def many(n_users: int, n_titles: int, simulated: float = 0.0) -> Dataset:
+    rng = np.random.default_rng(1)
+    source = np.where(rng.random(n_users * n_titles) < simulated, "simulated", "observed")
+    users, titles = (x.ravel() for x in np.meshgrid(np.arange(n_users), np.arange(n_titles)))
+    return dataset(
+        pa.table(
+            {
+                "user_id": [f"u{u}" for u in users],
+                "content_id": [f"t{t}" for t in titles],
+                "rating": rng.integers(1, 11, len(users)) / 2,
+                "source": source.tolist(),
+            }
+        )
+    )
+
+
+def test_ids_ascend_and_rows_are_by_user_and_title() -> None:
+    data = dataset(table(ROWS))
+    assert data.user_ids.to_pylist() == ["u1", "u10", "u2"]
+    assert data.title_ids.to_pylist() == ["t1", "t9"]
+    assert rows(data) == [ROWS[3], ROWS[1], ROWS[2], ROWS[0]]
+    assert (data.user.dtype, data.title.dtype, data.rating.dtype) == (np.int32, np.int32, np.float32)
+    assert (len(data), data.n_users, data.n_titles) == (4, 3, 2)
+
+
+def test_independent_of_row_order_and_chunks() -> None:
+    shuffled = pa.concat_tables([table(ROWS[2:]), table(ROWS[:2])])
+    assert rows(dataset(shuffled)) == rows(dataset(table(ROWS)))
+
+
+def test_ids_known_beside_the_rated_ones() -> None:
+    data = dataset(table(ROWS), user_ids=["u3", "u1"], title_ids=["t0", "t9"])
+    assert data.user_ids.to_pylist() == ["u1", "u10", "u2", "u3"]
+    assert data.title_ids.to_pylist() == ["t0", "t1", "t9"]
+    assert sorted(rows(data)) == sorted(ROWS)
+
+
+def test_no_ratings() -> None:
+    data = dataset(table([]), user_ids=["u1"])
+    assert (len(data), data.n_users, data.n_titles) == (0, 1, 0)
+    assert data.pairs().start.tolist() == [0, 0]
+    assert [len(part) for part in data.split(0.5, 1)] == [0, 0]
+
+
+def test_where_keeps_ids() -> None:
+    kept = dataset(table(ROWS)).where(np.array([False, True, False, True]))
+    assert rows(kept) == [ROWS[1], ROWS[0]]
+    assert kept.n_users == 3
+
+
+def test_pairs_are_of_observed_ratings_only() -> None:
+    pairs = dataset(table(ROWS)).pairs()
+    assert pairs.start.tolist() == [0, 0, 0, 2]
+    assert pairs.titles.tolist() == [0, 1]
+
+
+def test_pairs_by_the_rows_of_other_ids() -> None:
+    rated = [*ROWS, ("u1", "t5", 3.0, "observed"), ("u4", "t9", 3.0, "observed")]
+    users, titles = pa.array(["u0", "u2", "u4"]), pa.array(["t3", "t5", "t9"])
+    pairs = dataset(table(rated)).pairs_of(users, titles)
+    assert pairs.start.tolist() == [0, 0, 1, 2]  # u2 and u4 rated t9; u2's t1 and all of u1 are unknown there
+    assert pairs.titles.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("simulated", [0.0, 0.4, 1.0])
+def test_split_loses_nothing(simulated: float) -> None:
+    data = many(30, 20, simulated)
+    train, test = data.split(0.25, seed=3)
+    assert Counter(rows(train)) + Counter(rows(test)) == Counter(rows(data))
+    assert (train.n_users, test.n_titles) == (30, 20)
+
+
+def test_only_observed_ratings_are_held_out() -> None:
+    data = many(60, 40, simulated=0.5)
+    _, test = data.split(0.25, seed=3)
+    assert not test.simulated.any()
+    assert 0.2 < len(test) / np.count_nonzero(~data.simulated) < 0.3
+
+
+def test_where_all_are_simulated_those_are_held_out() -> None:
+    data = many(60, 40, simulated=1.0)
+    _, test = data.split(0.25, seed=3)
+    assert 0.2 < len(test) / len(data) < 0.3
+
+
+def test_split_is_reproducible_by_seed() -> None:
+    data = many(30, 20)
+    assert rows(data.split(0.25, 3)[1]) == rows(data.split(0.25, 3)[1])
+    assert rows(data.split(0.25, 3)[1]) != rows(data.split(0.25, 4)[1])
