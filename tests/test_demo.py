@@ -99,7 +99,7 @@ def test_real_ratings_become_recommendations(tmp_path: Path, movielens_small: Pa
 
     with (tmp_path / "demo" / "exports" / "final_recommendations.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == "user_id,username,rank,content_id,title,type,genres,predicted_rating".split(",")
+    assert list(rows[0]) == ["user_id", "username", "rank", "content_id", "title", "type", "genres", "predicted_rating"]
     lists = defaultdict(list)
     for row in rows:
         assert 0.5 <= float(row["predicted_rating"]) <= 5.0

@@ -149,12 +149,11 @@ def replay_movielens(load: Load, directory: Path, speed_up: float | None, rate: 
 @click.pass_obj
 def ingest(load: Load, once: bool) -> None:
     """Run the stream from Kafka to the lake, until Ctrl-C."""
-    from nextreel.demo import Ingested
-    from nextreel.ingest.query import start_ingest
+    from nextreel.ingest.query import Totals, start_ingest
     from nextreel.lake.session import spark_session, stop_spark
 
     given = load()
-    total = Ingested()
+    total = Totals()
     with _status("starting Spark") as status:
         spark = spark_session(given)
         try:
@@ -162,6 +161,8 @@ def ingest(load: Load, once: bool) -> None:
             while not query.awaitTermination(0.5):  # type: ignore[arg-type]
                 rows = ", ".join(f"{n:,} {table}" for table, n in sorted(total.rows.items()))
                 status.update(f"in the lake: {rows or 'nothing yet'}")
+        except KeyboardInterrupt:
+            query.stop()
         finally:
             stop_spark(spark)
     click.echo(json.dumps({"rows": dict(total.rows), "bytes": total.bytes, "batches": total.batches}))
@@ -220,12 +221,15 @@ def demo(load: Load, movielens: Path | None, once: bool, as_json: bool) -> None:
     demo of the home directory.
     """
     from nextreel.demo import Demo
+    from nextreel.events.movielens_layouts import layout_of
     from nextreel.events.world import WorldConfig
     from nextreel.feed import Feed, MovieLensFeed, WorldFeed
     from nextreel.lake.layout import Lake
     from nextreel.lake.quarantine import reasons
     from nextreel.summary import as_dict, show
 
+    if movielens:
+        layout_of(movielens)  # a wrong directory is refused now, not after Spark has started
     given = _fresh_demo(load())
     world = WorldConfig(end=datetime.now(UTC).replace(microsecond=0))
 

@@ -6,10 +6,9 @@ keep flowing and the recommendations are made anew from time to time.
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +17,7 @@ from py4j.protocol import Py4JError
 
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.feed import Feed
-from nextreel.ingest.query import Batch, start_ingest
+from nextreel.ingest.query import Totals, start_ingest
 from nextreel.insight.export import recommendations_table, write_csv
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import Delivery, EventProducer
@@ -44,29 +43,12 @@ class Progress(Protocol):
         """The step at hand has come this far; ``total`` is None while it is not known."""
 
 
-@dataclass
-class Ingested:
-    """Everything that ingest has reported."""
-
-    rows: Counter[str] = field(default_factory=Counter)
-    bytes: int = 0
-    unknown_fields: int = 0
-    batches: int = 0
-
-    def add(self, batch: Batch) -> None:
-        """Take one micro-batch in."""
-        self.rows.update(batch.rows)
-        self.bytes += batch.bytes
-        self.unknown_fields += batch.unknown_fields
-        self.batches += 1
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What one round came to; ``seconds`` by step, in their order."""
 
     sent: Delivery
-    ingested: Ingested
+    ingested: Totals
     training: Training
     recommendations: pa.Table
     csv: Path
@@ -82,7 +64,7 @@ class Demo:
         self._progress = progress
         self._cleanup = ExitStack()
         self._stopping = threading.Event()
-        self._ingested = Ingested()
+        self._ingested = Totals()
         self._seconds: dict[str, float] = {}
 
     def __enter__(self) -> "Demo":

@@ -43,7 +43,11 @@ def test_all_that_is_not_data_lies_behind_an_underscore() -> None:
 def test_a_table_s_files_are_those_of_its_days(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     assert lake.files("users") == []
-    for place in ("users/date=2026-01-02/b.parquet", "users/date=2026-01-01/a.parquet", "movies/date=2026-01-01/c.parquet"):
+    for place in (
+        "users/date=2026-01-02/b.parquet",
+        "users/date=2026-01-01/a.parquet",
+        "movies/date=2026-01-01/c.parquet",
+    ):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
     (tmp_path / "users" / "date=2026-01-01" / "notes.txt").touch()

@@ -71,7 +71,7 @@ def test_factors_that_do_not_fit_together(users: tuple[int, ...], titles: tuple[
     ids=lambda change: next(iter(change)),
 )
 def test_parts_of_other_sizes_than_the_ids(change: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match="users and titles; the ids of|titles; the ids of"):
+    with pytest.raises(ModelError, match=r"of .* titles; the ids of"):
         replace(MODEL, **change)
 
 

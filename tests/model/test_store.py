@@ -92,7 +92,7 @@ def test_a_model_of_nobody(store: ModelStore) -> None:
 def test_an_empty_store(store: ModelStore) -> None:
     assert store.versions() == []
     assert store.current() is None
-    with pytest.raises(ModelError, match="no model in .* yet; `nextreel train` makes one"):
+    with pytest.raises(ModelError, match=r"no model in .* yet; `nextreel train` makes one"):
         store.load()
 
 

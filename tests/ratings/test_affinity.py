@@ -123,14 +123,18 @@ def test_a_trait_of_weight_zero_alone_is_nothing() -> None:
 
 
 def test_chunked_and_sliced_columns() -> None:
-    users = [{"genres": ["A", "B"], "age_rating": "R"}, {}, {"genres": ["C"], "age_rating": "G"}]
-    titles = [{"genres": ["B", "C", "D"], "age_rating": "PG"}, {"genres": ["A"]}, {"genres": ["C"], "age_rating": "R"}]
+    users: list[Row] = [{"genres": ["A", "B"], "age_rating": "R"}, {}, {"genres": ["C"], "age_rating": "G"}]
+    titles: list[Row] = [
+        {"genres": ["B", "C", "D"], "age_rating": "PG"},
+        {"genres": ["A"]},
+        {"genres": ["C"], "age_rating": "R"},
+    ]
     expected = [in_plain_python(u, t, WEIGHTS) for u, t in zip(users, titles, strict=True)]
     assert expected == pytest.approx([0.3 / 0.5, 0.0, 0.4 / 0.5])
-    chunked = [{k: pa.chunked_array([c[:1], c[1:]]) for k, c in columns(s).items()} for s in (users, titles)]
-    assert affinity(*chunked, WEIGHTS).tolist() == pytest.approx(expected)
-    sliced = [{k: c.slice(1) for k, c in columns(s).items()} for s in (users, titles)]
-    assert affinity(*sliced, WEIGHTS).tolist() == pytest.approx(expected[1:])
+    left, right = ({k: pa.chunked_array([c[:1], c[1:]]) for k, c in columns(s).items()} for s in (users, titles))
+    assert affinity(left, right, WEIGHTS).tolist() == pytest.approx(expected)
+    left, right = ({k: c.slice(1) for k, c in columns(s).items()} for s in (users, titles))
+    assert affinity(left, right, WEIGHTS).tolist() == pytest.approx(expected[1:])
 
 
 def test_values_behind_a_null_list_do_not_count() -> None:
@@ -154,7 +158,7 @@ def test_no_pairs() -> None:
 
 values = st.one_of(st.none(), st.lists(st.one_of(st.none(), st.sampled_from("ABCDE")), max_size=6))
 sides = st.fixed_dictionaries(
-    {t: values for t in LISTS} | {"age_rating": st.sampled_from([None, "unrated", *MATURITY])}
+    dict.fromkeys(LISTS, values) | {"age_rating": st.sampled_from([None, "unrated", *MATURITY])}
 )
 pairs = st.lists(st.tuples(sides, sides), max_size=8)
 weightings = st.lists(st.sampled_from([0.0, 0.1, 0.25, 1.0, 3.0]), min_size=5, max_size=5).filter(any)

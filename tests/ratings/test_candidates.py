@@ -129,3 +129,14 @@ def test_work_does_not_grow_with_users_times_titles() -> None:
 def test_hashes_are_the_same_on_every_machine() -> None:
     assert hashed(pa.array(["u1", "ü", ""])).tolist() == hashed(pa.chunked_array([["u1"], ["ü", ""]])).tolist()
     assert len(set(hashed(ids("u", 10_000)).tolist())) == 10_000
+
+
+def test_a_new_title_hardly_changes_what_others_are_drawn() -> None:
+    genres: Lists = [[GENRES[i % 12]] for i in range(1200)]
+    users = traits([[GENRES[i % 12]] for i in range(100)])
+    user, title = candidates(ids("u", 100), users, TitleFiles.of(traits(genres)), 40, SEED)
+    newer = TitleFiles.of(traits([["a new genre"], *genres]))
+    user_now, title_now = candidates(ids("u", 100), users, newer, 40, SEED)
+    before = {(u, t) for u, t in zip(user.tolist(), title.tolist(), strict=True) if u % 12 == t % 12}
+    now = set(zip(user_now.tolist(), (title_now - 1).tolist(), strict=True))
+    assert len(before & now) > 0.9 * len(before)

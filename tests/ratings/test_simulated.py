@@ -44,7 +44,7 @@ def batch(users: pa.Table) -> pa.RecordBatch:
 
 
 def simulate(users: pa.Table = USERS, titles: pa.Table = TITLES, **settings: float) -> pa.RecordBatch:
-    return Simulator.of(titles, RatingsSettings(**settings)).ratings(batch(users))  # type: ignore[arg-type]
+    return Simulator.of(titles, RatingsSettings(**settings)).ratings(batch(users))
 
 
 def by_pair(ratings: pa.RecordBatch) -> dict[tuple[str, str], float]:

@@ -53,7 +53,7 @@ def test_ids_ascend_and_rows_are_by_user_and_title() -> None:
     assert data.user_ids.to_pylist() == ["u1", "u10", "u2"]
     assert data.title_ids.to_pylist() == ["t1", "t9"]
     assert rows(data) == [ROWS[3], ROWS[1], ROWS[2], ROWS[0]]
-    assert (data.user.dtype, data.title.dtype, data.rating.dtype) == (np.int32, np.int32, np.float32)
+    assert [str(a.dtype) for a in (data.user, data.title, data.rating)] == ["int32", "int32", "float32"]
     assert (len(data), data.n_users, data.n_titles) == (4, 3, 2)
 
 

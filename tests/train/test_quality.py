@@ -20,6 +20,9 @@ from nextreel.train.mllib import mllib_engine
 
 SETTINGS = TrainSettings()
 
+#: About 28,000 ratings, 35 a user.
+N_INTERACTIONS = 100_000
+
 pytestmark = pytest.mark.slow
 
 
@@ -76,8 +79,8 @@ def assert_on_the_scale(judged: Judged) -> None:
 
 @pytest.fixture(scope="module")
 def world_ratings() -> pa.Table:
-    world = World(WorldConfig(n_users=800, n_movies=300, n_series=150, n_interactions=40_000))
-    return rates(pa.Table.from_batches([world.events("interaction", 0, 40_000)]))
+    world = World(WorldConfig(n_users=800, n_movies=300, n_series=150, n_interactions=N_INTERACTIONS))
+    return rates(pa.Table.from_batches([world.events("interaction", 0, N_INTERACTIONS)]))
 
 
 @pytest.fixture(scope="module")

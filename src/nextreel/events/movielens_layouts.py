@@ -83,12 +83,21 @@ def read(directory: Path) -> Source:
 
     Raises InputError if it is in none of them, or if a file in it is empty or malformed.
     """
+    read_layout = layout_of(directory)
+    try:
+        return read_layout(directory)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be read: {error}") from error
+
+
+def layout_of(directory: Path) -> Callable[[Path], Source]:
+    """Return what reads ``directory``, by the names of the files in it; nothing is read yet.
+
+    Raises InputError if it is in none of the three layouts.
+    """
     for names, read_layout in _LAYOUTS.items():
         if all((directory / name).is_file() for name in names):
-            try:
-                return read_layout(directory)
-            except OSError as error:
-                raise InputError(f"{directory} cannot be read: {error}") from error
+            return read_layout
     looked_for = ", or ".join(" with ".join(names) for names in _LAYOUTS)
     raise InputError(
         f"{directory} is not a MovieLens data set: looked for {looked_for}; found {_contents(directory)}. "

@@ -1,5 +1,6 @@
 """The running stream: one query reads all topics and writes every table of the lake."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from nextreel.errors import LakeError
 from nextreel.events.contract import EventType
 from nextreel.ingest import source
 from nextreel.ingest.parse import parse
@@ -18,6 +20,7 @@ from nextreel.lake.commit import StagedFile, commit, is_committed, lock, recover
 from nextreel.lake.layout import QUARANTINE, Lake
 from nextreel.settings import Settings
 
+_NAME = "nextreel-ingest"
 _STAGED = "name string, table string, date string, rows bigint, bytes bigint, unknown_fields bigint"
 _STAGED_ARROW = pa.schema(
     [
@@ -51,6 +54,23 @@ class Batch:
         return self.rows.get(QUARANTINE, 0)
 
 
+@dataclass
+class Totals:
+    """What a stream has brought into the lake since it started."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    unknown_fields: int = 0
+    batches: int = 0
+
+    def add(self, batch: Batch) -> None:
+        """Take one micro-batch in."""
+        self.rows.update(batch.rows)
+        self.bytes += batch.bytes
+        self.unknown_fields += batch.unknown_fields
+        self.batches += 1
+
+
 def start_ingest(
     spark: SparkSession,
     settings: Settings,
@@ -60,9 +80,11 @@ def start_ingest(
     """Start the stream from the four topics to the lake.
 
     ``available_now`` ends it when everything that Kafka holds at the start is in the lake. ``on_batch`` is called after
-    each commit. Raises `nextreel.errors.LakeError` where another process writes to this lake.
+    each commit. Raises `nextreel.errors.LakeError` where another query or another process writes to this lake.
     """
     lake = Lake(settings.lake.absolute())
+    if any(running.name == _NAME for running in spark.streams.active):
+        raise LakeError(f"this Spark session has a running {_NAME} already; one lake has one ingest. Stop it first.")
     lock(lake)
     recover(lake)
     trigger: dict[str, Any] = {"availableNow": True}
@@ -71,7 +93,7 @@ def start_ingest(
     writer = _LakeWriter(lake, {t: e for e, t in topics_by_type(settings.kafka).items()}, on_batch)
     return (
         read_topics(spark, settings)
-        .writeStream.queryName("nextreel-ingest")
+        .writeStream.queryName(_NAME)
         .option("checkpointLocation", str(lake.checkpoint))
         .trigger(**trigger)
         .foreachBatch(writer.write)

@@ -88,8 +88,14 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._starting = lowered.get("startingoffsets", "earliest")
         if self._starting not in ("earliest", "latest"):
             raise SettingsError(f"startingOffsets = {self._starting!r}: earliest or latest")
-        self._limit = int(lowered.get("maxoffsetspertrigger", "0"))
-        self._fail_on_data_loss = lowered.get("failondataloss", "true").lower() == "true"
+        limit = lowered.get("maxoffsetspertrigger", "0")
+        if not (limit.isascii() and limit.isdigit()):
+            raise SettingsError(f"maxOffsetsPerTrigger = {limit!r}: a whole number, 0 for no limit")
+        self._limit = int(limit)
+        fail = lowered.get("failondataloss", "true")
+        if fail.lower() not in ("true", "false"):
+            raise SettingsError(f"failOnDataLoss = {fail!r}: true or false")
+        self._fail_on_data_loss = fail.lower() == "true"
         self._stop_at: Offsets | None = None
         self._reader: WatermarkReader | None = None
 
@@ -115,13 +121,16 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
         A partition with less than its share leaves the rest to the others. Raises `DataLossError`.
         """
-        ends = self._stop_at or self._ends()
-        ends = {t: {p: max(end, start.get(t, {}).get(p, 0)) for p, end in ps.items()} for t, ps in ends.items()}
-        if not isinstance(limit, ReadMaxRows):
-            return ends
-        waiting = {(t, p): end - start.get(t, {}).get(p, 0) for t, ps in ends.items() for p, end in ps.items()}
-        taken = share(waiting, limit.max_rows)
-        return {t: {p: start.get(t, {}).get(p, 0) + taken[t, p] for p in ps} for t, ps in ends.items()}
+        found = self._watermarks()
+        begins = {
+            t: {str(p): self._begin(t, str(p), start, marks) for p, marks in ps.items()} for t, ps in found.items()
+        }
+        ends = self._stop_at or {t: {str(p): high for p, (_, high) in ps.items()} for t, ps in found.items()}
+        waiting = {
+            (t, p): max(0, ends.get(t, {}).get(p, begin) - begin) for t, ps in begins.items() for p, begin in ps.items()
+        }
+        taken = share(waiting, limit.max_rows) if isinstance(limit, ReadMaxRows) else waiting
+        return {t: {p: begin + taken[t, p] for p, begin in ps.items()} for t, ps in begins.items()}
 
     def reportLatestOffset(self) -> Offsets:  # noqa: N802
         """Return the end of the topics, for the query's progress."""
@@ -149,24 +158,31 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         for topic, partitions in end.items():
             for name, stop in partitions.items():
                 low, high = found[topic].get(int(name), (0, 0))
-                begin = self._check(topic, name, start.get(topic, {}).get(name, low), low, high)
-                if begin < stop:
-                    ranges += _cut(KafkaRange(topic, int(name), begin, stop))
+                begin = self._begin(topic, name, start, (low, high))
+                if stop > high:
+                    self._lost(topic, name, f"messages to {stop:,} were planned and the topic ends at {high:,}")
+                if begin < min(stop, high):
+                    ranges += _cut(KafkaRange(topic, int(name), begin, min(stop, high)))
         return ranges
 
-    def _check(self, topic: str, partition: str, begin: int, low: int, high: int) -> int:
+    def _begin(self, topic: str, partition: str, start: Offsets, marks: tuple[int, int]) -> int:
+        """Return where to read on: at ``start``, or at the first message that there is where ``start`` is none's."""
+        low, high = marks
+        begin = start.get(topic, {}).get(partition, low)
         if low <= begin <= high:
             return begin
-        lost = (
-            f"messages {begin:,} to {low:,} were deleted by Kafka's retention before they were read"
-            if begin < low
-            else f"the checkpoint is at {begin:,} and the topic ends at {high:,}: it was made anew"
-        )
+        if begin < low:
+            lost = f"messages {begin:,} to {low:,} were deleted by Kafka's retention before they were read"
+        else:
+            lost = f"the checkpoint is at {begin:,} and the topic ends at {high:,}: it was made anew"
+        self._lost(topic, partition, lost)
+        return low
+
+    def _lost(self, topic: str, partition: str, what: str) -> None:
         if self._fail_on_data_loss:
             raise DataLossError(
-                f"{topic} partition {partition}: {lost}. Set ingest.fail_on_data_loss = false to go on without them."
+                f"{topic} partition {partition}: {what}. Set ingest.fail_on_data_loss = false to go on without them."
             )
-        return low
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Yield the messages of one range, in blocks. Runs in a Spark task."""

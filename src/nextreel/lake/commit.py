@@ -105,13 +105,14 @@ def recover(lake: Lake) -> int:
 def lock(lake: Lake) -> int:
     """Take the writer's lock until the process ends (or the returned descriptor is closed).
 
-    Raises `LakeError` where another process holds it.
+    It is the process's: a later query of the same process takes it again. Raises `LakeError` where another process
+    holds it.
     """
     lake.lock.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(lake.lock, os.O_RDWR | os.O_CREAT, 0o644)
     if fcntl is not None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(descriptor)
             raise LakeError(f"another process is writing to {lake.root}; one lake has one ingest") from None
@@ -143,6 +144,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise LakeError(f"the commit record {path} cannot be read: {error}") from None
+    if not isinstance(record, dict) or not {"query", "files"} <= record.keys():
+        raise LakeError(f"the commit record {path} is none: it needs query and files")
     return record
 
 

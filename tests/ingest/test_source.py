@@ -1,0 +1,300 @@
+"""Kafka as a stream: the plan of a micro-batch, and the reading of its ranges from a real broker."""
+
+import pickle
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pytest
+from confluent_kafka import Producer
+from hypothesis import given
+from hypothesis import strategies as st
+from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxRows
+
+from nextreel.errors import DataLossError, KafkaError, SettingsError
+from nextreel.ingest import source
+from nextreel.ingest.source import KafkaRange, KafkaSource, KafkaStreamReader, Offsets, read_range, share
+from nextreel.kafka.topics import create_topics
+from nextreel.settings import Settings
+
+WAITING = st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from("0123")), st.integers(0, 50), max_size=9)
+
+
+# Sharing a limit
+
+
+@given(WAITING, st.integers(0, 300))
+def test_a_share_is_whole_and_nobody_gets_more_than_waits(waiting: dict[tuple[str, str], int], limit: int) -> None:
+    taken = share(waiting, limit)
+    assert taken.keys() == waiting.keys()
+    assert sum(taken.values()) == min(limit, sum(waiting.values()))
+    assert [key for key, n in taken.items() if not 0 <= n <= waiting[key]] == []
+
+
+@given(WAITING, st.integers(0, 300))
+def test_a_share_is_fair(waiting: dict[tuple[str, str], int], limit: int) -> None:
+    """Who is left waiting has as much as anybody, but for the one message that cannot be split."""
+    taken = share(waiting, limit)
+    most = max(taken.values(), default=0)
+    assert [key for key, n in taken.items() if n < waiting[key] and n < most - 1] == []
+
+
+def test_a_share_by_hand() -> None:
+    waiting = {("a", "0"): 100, ("a", "1"): 3, ("b", "0"): 100, ("b", "1"): 0}
+    assert share(waiting, 23) == {("a", "0"): 10, ("a", "1"): 3, ("b", "0"): 10, ("b", "1"): 0}
+
+
+# Against a real broker
+
+
+def send(settings: Settings, topic: str, partition: int, values: Iterable[bytes | None], **client: str) -> None:
+    config = {name.replace("_", "."): value for name, value in client.items()}
+    producer = Producer(settings.kafka.client_config | {"linger.ms": "50"} | config)
+    for i, value in enumerate(values):
+        producer.produce(topic, value, key=b"k%d" % i, partition=partition, timestamp=1_700_000_000_000 + i)
+    assert producer.flush(30) == 0
+
+
+def reader(settings: Settings, topics: str | None = None, **options: str) -> KafkaStreamReader:
+    given = {"kafka.bootstrap.servers": settings.kafka.bootstrap, "subscribe": topics or settings.kafka.users}
+    return KafkaStreamReader(given | options)
+
+
+def read(settings: Settings, begin: int, end: int, partition: int = 0) -> pa.Table:
+    wanted = KafkaRange(settings.kafka.users, partition, begin, end)
+    return pa.Table.from_batches(read_range(settings.kafka.client_config, wanted), source._ARROW)
+
+
+@pytest.fixture
+def ready(settings: Settings) -> Settings:
+    create_topics(settings.kafka)
+    return settings
+
+
+def test_a_range_is_read_whole_in_order_and_in_blocks(ready: Settings) -> None:
+    send(ready, ready.kafka.users, 1, (b"v%d" % i for i in range(25_000)))
+    wanted = KafkaRange(ready.kafka.users, 1, 0, 25_000)
+    blocks = list(read_range(ready.kafka.client_config, wanted))
+    assert len(blocks) >= 3
+    table = pa.Table.from_batches(blocks)
+    assert table.column("offset").to_pylist() == list(range(25_000))
+    assert table.column("value").to_pylist() == [b"v%d" % i for i in range(25_000)]
+    assert table.column("key").to_pylist() == [b"k%d" % i for i in range(25_000)]
+    assert set(table.column("partition").to_pylist()) == {1}
+    assert set(table.column("topic").to_pylist()) == {ready.kafka.users}
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 1), (1, 2), (37, 63), (99, 100), (0, 100)])
+def test_a_range_ends_where_it_should(ready: Settings, begin: int, end: int) -> None:
+    send(ready, ready.kafka.users, 0, (b"%d" % i for i in range(100)))
+    table = read(ready, begin, end)
+    assert table.column("offset").to_pylist() == list(range(begin, end))
+    assert table.column("value").to_pylist() == [b"%d" % i for i in range(begin, end)]
+
+
+def test_messages_without_key_or_value_and_their_times(ready: Settings) -> None:
+    producer = Producer(ready.kafka.client_config)
+    producer.produce(ready.kafka.users, None, key=b"gone", partition=0, timestamp=1_700_000_000_123)
+    producer.produce(ready.kafka.users, b"", key=None, partition=0, timestamp=1_700_000_000_124)
+    producer.produce(ready.kafka.users, b"x", key=b"", partition=0, timestamp=2**62)  # nanoseconds, say
+    assert producer.flush(30) == 0
+    table = read(ready, 0, 3)
+    assert table.column("value").to_pylist() == [None, b"", b"x"]
+    assert table.column("key").to_pylist() == [b"gone", None, b""]
+    micros = table.column("timestamp").cast(pa.int64()).to_pylist()
+    assert micros == [1_700_000_000_123_000, 1_700_000_000_124_000, 2**63 - 1]
+    assert table.column("timestampType").to_pylist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd", "snappy"])
+def test_compressed_topics(ready: Settings, codec: str) -> None:
+    values = [b'{"id":"%d","text":"%s"}' % (i, b"abc" * 50) for i in range(2_000)]
+    send(ready, ready.kafka.users, 0, values, compression_type=codec)
+    assert read(ready, 0, 2_000).column("value").to_pylist() == values
+
+
+def test_a_broker_that_falls_silent_is_an_error(ready: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_PATIENCE_SECONDS", 2.0)
+    send(ready, ready.kafka.users, 0, [b"only one"])
+    wanted = KafkaRange(ready.kafka.users, 0, 0, 1)
+    client = ready.kafka.client_config | {"bootstrap.servers": "127.0.0.1:1"}
+    with pytest.raises(KafkaError, match=f"{ready.kafka.users} partition 0: no answer for 2 s at offset 0"):
+        list(read_range(client, wanted))
+
+
+# The plan of a stream
+
+
+def test_a_new_checkpoint_begins_where_the_option_says(ready: Settings) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 0, [b"x"] * 7)
+    assert reader(ready).initialOffset() == {topic: {"0": 0, "1": 0}}
+    assert reader(ready, startingOffsets="latest").initialOffset() == {topic: {"0": 7, "1": 0}}
+
+
+def test_micro_batches_end_at_the_limit_and_together_take_all(ready: Settings) -> None:
+    users, movies = ready.kafka.users, ready.kafka.movies
+    send(ready, users, 0, [b"x"] * 700)
+    send(ready, movies, 1, [b"x"] * 30)
+    stream = reader(ready, f"{users}, {movies}", maxOffsetsPerTrigger="100")
+    limit = stream.getDefaultReadLimit()
+    assert isinstance(limit, ReadMaxRows)
+    at: Offsets = stream.initialOffset()
+    steps = 0
+    while (end := stream.latestOffset(at, limit)) != at:
+        ranges = stream.partitions(at, end)
+        assert 0 < sum(r.end - r.begin for r in ranges) <= 100
+        assert {(r.topic, str(r.partition)): (r.begin, r.end) for r in ranges} == {
+            (t, p): (at[t][p], end[t][p]) for t in end for p in end[t] if end[t][p] > at[t][p]
+        }
+        at, steps = end, steps + 1
+    stream.stop()
+    assert at == {users: {"0": 700, "1": 0}, movies: {"0": 0, "1": 30}}
+    assert steps == 8
+
+
+def test_without_a_limit_all_is_one_micro_batch(ready: Settings) -> None:
+    send(ready, ready.kafka.users, 0, [b"x"] * 500)
+    stream = reader(ready)
+    assert isinstance(stream.getDefaultReadLimit(), ReadAllAvailable)
+    assert stream.latestOffset(stream.initialOffset(), ReadAllAvailable()) == {ready.kafka.users: {"0": 500, "1": 0}}
+    assert stream.reportLatestOffset() == {ready.kafka.users: {"0": 500, "1": 0}}
+
+
+def test_available_now_goes_no_further_than_its_start(ready: Settings) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 0, [b"x"] * 20)
+    stream = reader(ready)
+    stream.prepareForTriggerAvailableNow()
+    send(ready, topic, 0, [b"x"] * 20)
+    assert stream.latestOffset(stream.initialOffset(), ReadAllAvailable()) == {topic: {"0": 20, "1": 0}}
+    assert stream.reportLatestOffset() == {topic: {"0": 40, "1": 0}}
+
+
+def test_a_partition_that_is_new_to_the_checkpoint_is_read_from_its_start(ready: Settings) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 1, [b"x"] * 5)
+    stream = reader(ready)
+    end = stream.latestOffset({topic: {"0": 0}}, ReadAllAvailable())
+    assert stream.partitions({topic: {"0": 0}}, end) == [KafkaRange(topic, 1, 0, 5)]
+
+
+def test_a_long_range_is_cut_for_the_cores_without_gap_or_overlap() -> None:
+    whole = KafkaRange("t", 3, 17, 1_000_017)
+    pieces = source._cut(whole)
+    assert [p.begin for p in pieces] == [17, *(p.end for p in pieces[:-1])]
+    assert pieces[-1].end == whole.end
+    assert {(p.topic, p.partition) for p in pieces} == {("t", 3)}
+    assert source._cut(KafkaRange("t", 3, 17, 18)) == [KafkaRange("t", 3, 17, 18)]
+
+
+def test_a_topic_that_was_made_anew_is_data_loss(ready: Settings) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 0, [b"x"] * 5)
+    lost = rf"{topic} partition 0: the checkpoint is at 50 .* ends at 5: .*made anew"
+    with pytest.raises(DataLossError, match=lost):
+        reader(ready).partitions({topic: {"0": 50}}, {topic: {"0": 60}})
+    with pytest.raises(DataLossError, match=lost):  # or nothing would be read until the topic has 50 again
+        reader(ready).latestOffset({topic: {"0": 50}}, ReadAllAvailable())
+    with pytest.raises(DataLossError, match="messages to 60 were planned and the topic ends at 5"):
+        reader(ready).partitions({topic: {"0": 3}}, {topic: {"0": 60}})
+
+
+@pytest.mark.parametrize(
+    ("begin", "low", "high", "lost"),
+    [(3, 10, 20, "messages 3 to 10 were deleted by Kafka's retention"), (21, 10, 20, "the topic ends at 20")],
+)
+def test_data_loss_stops_the_stream_unless_told_otherwise(
+    ready: Settings, begin: int, low: int, high: int, lost: str
+) -> None:
+    with pytest.raises(DataLossError, match=lost):
+        reader(ready)._begin("t", "0", {"t": {"0": begin}}, (low, high))
+    assert reader(ready, failOnDataLoss="false")._begin("t", "0", {"t": {"0": begin}}, (low, high)) == low
+    for inside in (low, 15, high):
+        assert reader(ready)._begin("t", "0", {"t": {"0": inside}}, (low, high)) == inside
+
+
+@pytest.mark.parametrize("limit", [ReadAllAvailable(), ReadMaxRows(100)])
+def test_data_loss_that_is_accepted_reads_what_is_there(ready: Settings, limit: ReadLimit) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 0, [b"x"] * 5)
+    stream = reader(ready, failOnDataLoss="false")
+    start = {topic: {"0": 50, "1": 0}}  # of a topic that had more
+    end = stream.latestOffset(start, limit)
+    assert end == {topic: {"0": 5, "1": 0}}
+    assert stream.partitions({topic: {"0": 3}}, {topic: {"0": 60}}) == [KafkaRange(topic, 0, 3, 5)]
+    ranges = stream.partitions(start, end)
+    assert [m for r in ranges for b in stream.read(r) for m in b.column("offset").to_pylist()] == [0, 1, 2, 3, 4]
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"subscribe": "a"},
+        {"kafka.bootstrap.servers": "b:1"},
+        {"kafka.bootstrap.servers": "b:1", "subscribe": " , "},
+    ],
+)
+def test_what_is_needed(options: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=r"needs the options kafka\.bootstrap\.servers and subscribe"):
+        KafkaStreamReader(options)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("startingOffsets", "yesterday"),
+        ("maxOffsetsPerTrigger", "many"),
+        ("maxOffsetsPerTrigger", "-1"),
+        ("failOnDataLoss", "perhaps"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_value(option: str, value: str) -> None:
+    options = {"kafka.bootstrap.servers": "b:1", "subscribe": "a", option: value}
+    with pytest.raises(SettingsError, match=f"{option} = '{value}'"):
+        KafkaStreamReader(options)
+
+
+def test_option_names_are_spelt_in_any_case_and_client_settings_pass() -> None:
+    stream = KafkaStreamReader(
+        {"KAFKA.bootstrap.servers": "b:1", "Subscribe": "a, b", "KAFKA.sasl.password": "p", "maxOffsetsPerTrigger": "5"}
+    )
+    assert stream._client == {"bootstrap.servers": "b:1", "sasl.password": "p"}
+    assert stream._topics == ["a", "b"]
+    limit = stream.getDefaultReadLimit()
+    assert isinstance(limit, ReadMaxRows)
+    assert limit.max_rows == 5
+
+
+def test_a_task_s_copy_leaves_the_connection_behind(ready: Settings) -> None:
+    stream = reader(ready)
+    stream.initialOffset()
+    copied = pickle.loads(pickle.dumps(stream))  # noqa: S301 (our own)
+    assert copied._reader is None
+    assert stream._reader is not None
+    assert copied.initialOffset() == stream.initialOffset()
+    for each in (copied, stream):
+        each.stop()
+        each.stop()
+
+
+def test_the_schema_is_that_of_spark_s_own_source() -> None:
+    spark_s = KafkaSource({"x": "y"})
+    assert KafkaSource.name() == "nextreel_kafka"
+    names = [column.split()[0] for column in str(spark_s.schema()).split(", ")]
+    assert (
+        names
+        == source._ARROW.names
+        == [
+            "key",
+            "value",
+            "topic",
+            "partition",
+            "offset",
+            "timestamp",
+            "timestampType",
+        ]
+    )
