@@ -108,7 +108,8 @@ for module in {light!r}:
 
 
 def test_what_run_loads_before_anything_is_installed_is_standard_library() -> None:
-    code = "import nextreel.java, sys; print(*{m.split('.')[0] for m in sys.modules} - {'__main__', *sys.stdlib_module_names})"
+    known = "{'__main__', *sys.stdlib_module_names}"
+    code = f"import nextreel.java, sys; print(*{{m.split('.')[0] for m in sys.modules}} - {known})"
     answer = subprocess.run(
         [sys.executable, "-S", "-I", "-c", f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); {code}"],
         capture_output=True,

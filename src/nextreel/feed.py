@@ -20,6 +20,8 @@ def at_speed(batches: Iterator[pa.RecordBatch], speed_up: float) -> Iterator[pa.
     """Yield events as their time comes: an hour between two becomes 1 / ``speed_up`` hours."""
     began, origin = time.monotonic(), None
     for batch in batches:
+        if batch.num_rows == 0:
+            continue
         moments = batch.column("timestamp").cast(pa.int64()).to_numpy() / 1e6
         origin = moments[0] if origin is None else origin
         due = began + (moments - origin) / speed_up

@@ -114,7 +114,7 @@ class TrainSettings(Section):
     factors: Positive = Field(16, description="factors of a user and of a title")
     iterations: Positive = Field(10, description="alternating sweeps")
     regularization: float = Field(0.15, gt=0.0, description="of the explicit model, weighted by ratings (ALS-WR)")
-    ranking_regularization: float = Field(0.1, gt=0.0, description="of the implicit model that ranks")
+    ranking_regularization: float = Field(0.5, gt=0.0, description="of the implicit model that ranks")
     alpha: float = Field(3.0, gt=0.0, description="confidence that a star above neutral adds in the implicit model")
     neutral_rating: float = Field(2.0, ge=0.0, lt=5.0, description="ranking takes ratings above for liking, below not")
     damping: float = Field(5.0, ge=0.0, description="ratings' worth of prior in the bias baseline")

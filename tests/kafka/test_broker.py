@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from nextreel.errors import BrokerError, KafkaError
 from nextreel.kafka.broker import embedded_broker, is_free
@@ -55,7 +55,11 @@ def test_it_takes_the_port_that_it_is_given() -> None:
 
 def test_two_of_them_share_nothing(bootstrap: str) -> None:
     with embedded_broker() as other:
-        assert other != bootstrap
+        first, second = (AdminClient({"bootstrap.servers": address}) for address in (bootstrap, other))
+        (made,) = second.create_topics([NewTopic("only-here", 1, 1)]).values()
+        made.result(20)
+        assert "only-here" in second.list_topics(timeout=10).topics
+        assert "only-here" not in first.list_topics(timeout=10).topics
 
 
 def test_a_taken_port_is_an_error_that_names_it() -> None:

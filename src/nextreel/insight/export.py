@@ -14,8 +14,9 @@ from nextreel.model.recommend import Recommendations, recommend
 
 FILE_NAME = "final_recommendations.csv"
 
-#: A cell that begins with one of these is a formula to a spreadsheet (OWASP, "CSV injection").
-_FORMULA = r"^[=+\-@\t\r\n]"
+#: A cell that begins with one of these, full-width forms included, is a formula to a spreadsheet (OWASP, "CSV
+#: injection").
+_FORMULA = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 
 
 def recommendations_table(model: Model, seen: Pairs, users: pa.Table, titles: pa.Table, k: int) -> pa.Table:
