@@ -38,7 +38,9 @@ def settings() -> str:
         "# Settings\n",
         _NOTE + "Flag (`--set KEY=VALUE`) over environment over file (`nextreel.toml`) over default.\n",
     ]
-    lines += ["Variables have no capital letters to tell: Spark's settings that need them go into the file or `--set`.\n"]
+    lines += [
+        "Variables have no capital letters to tell: Spark's settings that need them go into the file or `--set`.\n"
+    ]
     lines += ["| key | environment | default | what it is |", "|---|---|---|---|", *_rows(Settings, "")]
     return "\n".join(lines) + "\n"
 
