@@ -113,6 +113,7 @@ def test_what_is_in_the_environment_is_not_installed_again(
     monkeypatch.setattr(run.subprocess, "run", start)
     run.PYTHON.parent.mkdir(parents=True)
     run.PYTHON.touch()
+    (run.VENV / "installed-bootstrap").touch()
     run.install("runtime")
     assert len(started) == 1
     assert "--require-hashes" in started[0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -14,10 +15,13 @@ import click
 from rich.console import Console
 from rich.status import Status
 
-from nextreel import __version__, settings
+from nextreel import __version__, errors, settings
 from nextreel.errors import NextreelError
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.settings import Settings
+
+#: Spark settings whose values are not for showing, as Spark's own spark.redaction.regex has them.
+_SECRET = re.compile(r"secret|password|token|access.?key|credential", re.IGNORECASE)
 
 #: Tables are not squeezed into less, as where output goes to a file.
 _LEAST_WIDTH = 100
@@ -37,6 +41,19 @@ class _Cli(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(130)
+        except Exception as error:
+            ours = _from_the_stream(error)
+            if ours is None:
+                raise
+            click.secho(f"error: {ours}", fg="red", err=True)
+            ctx.exit(ours.exit_code)
+
+
+def _from_the_stream(error: Exception) -> NextreelError | None:
+    """Return the error of ours that Spark carries within its own, from a task or the stream's planning, or None."""
+    found = re.search(r"nextreel\.errors\.(\w+): (.+)", str(error))
+    kind = getattr(errors, found.group(1), None) if found else None
+    return kind(found.group(2)) if found and kind else None
 
 
 @click.group(cls=_Cli)
@@ -63,7 +80,10 @@ Load = Callable[..., Settings]
 @click.pass_obj
 def show_settings(load: Load) -> None:
     """Print every setting as it is now, as JSON; secrets are masked."""
-    click.echo(load().model_dump_json(indent=2))
+    found = json.loads(load().model_dump_json())
+    conf = found["spark"]["conf"]
+    conf.update({key: "**********" for key in conf if _SECRET.search(key)})
+    click.echo(json.dumps(found, indent=2))
 
 
 @main.command()
@@ -157,12 +177,14 @@ def ingest(load: Load, once: bool) -> None:
     with _status("starting Spark") as status:
         spark = spark_session(given)
         try:
+            query = None
             query = start_ingest(spark, given, total.add, available_now=once)
             while not query.awaitTermination(0.5):  # type: ignore[arg-type]
                 rows = ", ".join(f"{n:,} {table}" for table, n in sorted(total.rows.items()))
                 status.update(f"in the lake: {rows or 'nothing yet'}")
         except KeyboardInterrupt:
-            query.stop()
+            if query is not None:
+                query.stop()
         finally:
             stop_spark(spark)
     click.echo(json.dumps({"rows": dict(total.rows), "bytes": total.bytes, "batches": total.batches}))
@@ -260,7 +282,12 @@ def _fresh_demo(given: Settings) -> Settings:
     """Return the settings with a home of the demonstration's own, emptied of the last one's data."""
     import shutil
 
+    from nextreel.lake.commit import lock
+    from nextreel.lake.layout import Lake
+
     home = given.home / "demo"
+    if (home / "lake").exists():
+        lock(Lake(home / "lake"))  # another demonstration may be running on it
     for folder in ("lake", "models", "exports"):
         shutil.rmtree(home / folder, ignore_errors=True)
     return given.model_copy(update={"home": home})

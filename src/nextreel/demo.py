@@ -56,7 +56,10 @@ class Outcome:
 
 
 class Demo:
-    """One demonstration. A context manager: it stops everything that it started."""
+    """One demonstration. A context manager: it stops everything that it started.
+
+    It always brings its own broker: invented events have no place in anybody's Kafka.
+    """
 
     def __init__(self, settings: Settings, make_feed: Callable[[], Feed], progress: Progress):
         self._settings = settings
@@ -106,11 +109,9 @@ class Demo:
                 yield self._learn(live.sent)
 
     def _connect(self) -> None:
-        kafka = self._settings.kafka
-        if "bootstrap" not in kafka.model_fields_set:
-            bootstrap = self._cleanup.enter_context(embedded_broker())
-            kafka = kafka.model_copy(update={"bootstrap": bootstrap})
-            self._settings = self._settings.model_copy(update={"kafka": kafka})
+        bootstrap = self._cleanup.enter_context(embedded_broker())
+        kafka = self._settings.kafka.model_copy(update={"bootstrap": bootstrap, "client": {}})
+        self._settings = self._settings.model_copy(update={"kafka": kafka})
         create_topics(kafka)
 
     def _learn(self, sent: Delivery) -> Outcome:

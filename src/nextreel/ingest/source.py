@@ -211,13 +211,15 @@ def read_range(client: Mapping[str, str], wanted: KafkaRange) -> Iterator[pa.Rec
     """Yield every message of a range, in offset order.
 
     Offsets that hold no message (compacted away, or a transaction's marker) are stepped over. Raises `KafkaError` where
-    Kafka stops answering.
+    Kafka stops answering, `DataLossError` where it has deleted what was to be read.
     """
     consumer = Consumer(
         {"isolation.level": "read_committed", "fetch.wait.max.ms": "50"}
         | dict(client)
         | QUIET
         | {"group.id": "nextreel-ingest", "enable.auto.commit": "false", "enable.partition.eof": "true"}
+        # Where Kafka deletes the range while it is read, librdkafka must say so and not go on at the topic's end.
+        | {"auto.offset.reset": "error"}
     )
     where = f"{wanted.topic} partition {wanted.partition}"
     try:
@@ -233,6 +235,8 @@ def read_range(client: Mapping[str, str], wanted: KafkaRange) -> Iterator[pa.Rec
                 error = message.error()
                 if error is None and message.offset() < wanted.end:
                     rows.append(_row(message))
+                elif error is not None and error.code() == error._AUTO_OFFSET_RESET:
+                    raise DataLossError(f"{where}: offset {position:,} was deleted by Kafka while it was to be read")
                 elif error is not None and error.code() != error._PARTITION_EOF and not error.retriable():
                     raise KafkaError(f"{where} at offset {position:,}: {error.str()}")
             if rows:

@@ -69,7 +69,17 @@ def is_committed(lake: Lake, query_id: str, batch_id: int) -> bool:
 
 
 def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile]) -> None:
-    """Make the staged files of a micro-batch part of the lake."""
+    """Make the staged files of a micro-batch part of the lake.
+
+    Raises `LakeError`, before anything is committed, where a staged file is not to be seen from here.
+    """
+    if missing := [f.name for f in files if not (lake.staging / f.name).exists()]:
+        raise LakeError(
+            f"{len(missing)} files that tasks have staged are not in {lake.staging}: the driver and every executor "
+            "must reach the lake under the same path, on storage that they share"
+        )
+    if files:
+        _sync(lake.staging)
     moves = [
         asdict(f) | {"path": f"{f.table}/date={f.date}/{query_id[:8]}-{batch_id:08d}-{i:03d}.parquet"}
         for i, f in enumerate(sorted(files, key=lambda f: (f.table, f.date, f.name)))

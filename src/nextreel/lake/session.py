@@ -36,7 +36,8 @@ _LOCAL_CONF = {
     "spark.default.parallelism": str(os.cpu_count() or 2),
 }
 #: The serial collector wants the least memory and, on two cores, time; ALS recurses deep into its lineage.
-_JVM_OPTIONS = ("-XX:+UseSerialGC", "-Xss8m")
+#: What one machine is given is over before the second compiler has paid for itself.
+_JVM_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss8m")
 
 
 def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSession:
@@ -48,7 +49,9 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     java = find_java()
     environment = {"JAVA_HOME": str(launcher_home(java, _CACHE / "java-home"))}
     # Workers would start the first python3 of PATH, which need not be this one.
-    environment |= {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
+        local = settings.spark.master.startswith("local")
+        environment[variable] = sys.executable if local else os.environ.get(variable, sys.executable)
     conf = dict(_CONF)
     if settings.spark.master.startswith("local"):
         conf |= _LOCAL_CONF
@@ -67,9 +70,9 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Let processes started within the block have these variables, where they are not set already (but JAVA_HOME)."""
+    """Let processes started within the block have these variables."""
     before = dict(os.environ)
-    os.environ.update(values | {k: v for k, v in before.items() if k != "JAVA_HOME"})
+    os.environ.update(values)
     try:
         yield
     finally:
@@ -111,6 +114,7 @@ def stop_spark(spark: SparkSession) -> None:
     except subprocess.TimeoutExpired:
         jvm.kill()
         jvm.wait()
+        written = None  # what it was writing is not whole
     SparkContext._gateway = SparkContext._jvm = None
     if written and (fresh := Path(written.group(1))).exists():
         fresh.replace(fresh.with_suffix(".jsa"))
@@ -145,7 +149,7 @@ def _archive_options(home: Path) -> list[str]:
         archive = _archive(home)
         archive.parent.mkdir(parents=True, exist_ok=True)
         base = _base_archive(home, archive.parent)
-        if not os.access(archive.parent, os.W_OK):
+        if not os.access(archive.parent, os.W_OK) or " " in str(archive):  # Spark splits its options at blanks
             return []
     except (OSError, subprocess.SubprocessError):
         return []

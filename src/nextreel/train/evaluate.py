@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model.model import Model
-from nextreel.model.rank import Ints, top_k, top_k_of_scores
+from nextreel.model.rank import Ints, Pairs, top_k, top_k_of_scores
 from nextreel.settings import TrainSettings
 from nextreel.train.biases import fit_biases
 from nextreel.train.dataset import Dataset
@@ -48,8 +48,11 @@ class Evaluation:
     simulated: bool
 
     def as_dict(self) -> dict[str, object]:
-        """Return it as plain data, for model.json."""
-        return asdict(self)
+        """Return it as plain data, for model.json; what could not be measured is None."""
+        found = asdict(self)
+        for group in (*found["accuracy"].values(), *found["ranking"].values()):
+            group.update({name: None for name, value in group.items() if np.isnan(value)})
+        return found
 
 
 def evaluate(model: Model, train: Dataset, test: Dataset, settings: TrainSettings) -> Evaluation:
@@ -67,19 +70,29 @@ def evaluate(model: Model, train: Dataset, test: Dataset, settings: TrainSetting
     }
     relevant = test.where(test.rating >= settings.relevant_rating)
     users = np.unique(relevant.user)
+    # A simulated rating hides no title from its user, but where those are all there is, training is left out as always.
+    known = Pairs.of(train.user, train.title, train.n_users) if _all_simulated(test) else train.pairs()
     return Evaluation(
         accuracy=accuracy,
-        ranking={n: _ranking(lists, relevant, users) for n, lists in _lists(model, train, users, settings).items()},
+        ranking={
+            n: _ranking(lists, relevant, users) for n, lists in _lists(model, train, users, settings, known).items()
+        },
         n_train=len(train),
         n_test=len(test),
         n_users_ranked=len(users),
-        simulated=bool(len(test)) and bool(test.simulated.all()),
+        simulated=_all_simulated(test),
     )
 
 
-def _lists(model: Model, train: Dataset, users: NDArray[np.int32], settings: TrainSettings) -> dict[str, Ints]:
-    """Return each recommender's lists for ``users``: rows of titles, (n, K)."""
-    seen = train.pairs().rows(users.astype(np.int64))
+def _all_simulated(data: Dataset) -> bool:
+    return len(data) > 0 and bool(data.simulated.all())
+
+
+def _lists(
+    model: Model, train: Dataset, users: NDArray[np.int32], settings: TrainSettings, known: Pairs
+) -> dict[str, Ints]:
+    """Return each recommender's lists for ``users``, without what is ``known`` of all: rows of titles, (n, K)."""
+    seen = known.rows(users.astype(np.int64))
     popular = np.ones((len(users), 1), np.float32)
     rng = np.random.default_rng(settings.seed)
     at_random = rng.random((len(users), train.n_titles), np.float32)

@@ -28,5 +28,6 @@ def fit_model(data: Dataset, settings: TrainSettings, engine: Engine) -> Model:
         Cells(*shape, data.user, data.title, data.rating - np.float32(settings.neutral_rating)),
         Objective("implicit", regularization=settings.ranking_regularization, alpha=settings.alpha, **common),
     )
-    popularity = np.bincount(data.title, minlength=data.n_titles).astype(np.float32)
+    said = data if data.simulated.all() else data.where(~data.simulated)
+    popularity = np.bincount(said.title, minlength=data.n_titles).astype(np.float32)
     return Model(data.user_ids, data.title_ids, biases, rating_factors, ranking_factors, popularity)
