@@ -5,6 +5,7 @@ There is no peer to run beside it (none goes from Kafka to recommendations by on
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -42,7 +43,8 @@ def run(arguments: list[str]) -> dict[str, Any]:
 def _one(extra: list[str]) -> dict[str, Any]:
     began = time.monotonic()
     command = [sys.executable, str(_ROOT / "run"), "demo", "--once", "--json", *extra]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_") or k == "NEXTREEL_VENV"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     peak = 0.0
     while process.poll() is None:
         peak = max(peak, _resident_mb(process.pid))

@@ -15,15 +15,18 @@ _NOTE = "<!-- Made by docs/generate.py: change the code, not this page. -->\n\n"
 
 def contract() -> str:
     """Return the wire contract as Markdown."""
-    lines = ["# The wire contract\n", _NOTE + "JSON, UTF-8, one event a message, keyed by `id`.\n"]
+    lines = [
+        "# The wire contract\n",
+        _NOTE + "JSON, UTF-8, one event a message, keyed by `id`. Movies and series share one space of ids.\n",
+    ]
     lines += ["| field | kind | what it is | in | required in | allowed |", "|---|---|---|---|---|---|"]
     for f in FIELDS:
         allowed = ", ".join(f.choices) or ("" if f.low is None else f"{f.low} to {f.high}")
         types, required = ", ".join(f.types), ", ".join(f.required)
         lines.append(f"| `{f.name}` | {f.kind} | {f.doc} | {types} | {required} | {allowed} |")
     lines += [
-        f'\nTolerated: `"{NOT_APPLICABLE}"` or an empty string in any field means null; a number where a string is due',
-        "is that number's text; unknown fields are ignored and counted.\n",
+        f'\nTolerated: `"{NOT_APPLICABLE}"` or an empty string in any field means null, and is left out of an array; a number',
+        "where a string is due is that number's text; unknown fields are ignored and counted.\n",
         "Everything else that breaks the contract is quarantined, with its bytes, its key, where it was in Kafka and",
         "one of these reasons:\n",
         *[f"- {reason}" for reason in Reason],

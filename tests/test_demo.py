@@ -110,6 +110,9 @@ def test_real_ratings_become_recommendations(tmp_path: Path, movielens_small: Pa
     assert list(lists) == sorted(lists)
 
     found = json.loads(demo.output[demo.output.index("{\n") : demo.output.rindex("}") + 1])
+    models = tmp_path / "demo" / "models"
+    facts = json.loads((models / (models / "current").read_text().strip() / "model.json").read_text())
+    assert facts["data"]["ratings"] == sum(facts["kafka_offsets"]["producer4_topic"].values()) == len(given)
     accuracy, ranking = found["evaluation"]["accuracy"], found["evaluation"]["ranking"]
     assert accuracy["als"]["rmse"] <= accuracy["bias"]["rmse"] < accuracy["mean"]["rmse"]
     assert accuracy["als"]["rmse"] < 0.90

@@ -1,4 +1,4 @@
-"""The house's rules: a room imports only rooms further up, Spark lives in four rooms, nothing goes in circles."""
+"""The house's rules: a room imports only rooms further up, Spark lives in four rooms and its workers, nothing goes in circles."""
 
 import ast
 import subprocess
@@ -26,10 +26,10 @@ ORDER = (
     ("train",),
     ("serve",),
     ("insight",),
-    ("feed", "demo", "summary", "app", "up", "cli"),
+    ("feed", "demo", "summary", "app", "up", "cli", "workers"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-WITH_SPARK = {"lake", "ingest", "ratings", "train"}
+WITH_SPARK = {"lake", "ingest", "ratings", "train", "workers"}
 
 FILES = {
     ".".join(("nextreel", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path

@@ -1,6 +1,7 @@
 """The command line: ``nextreel COMMAND``."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -64,6 +65,8 @@ def _from_the_stream(error: Exception) -> NextreelError | None:
 def main(ctx: click.Context, config: Path | None, sets: tuple[str, ...]) -> None:
     """Streaming recommendations: Kafka, Spark, a Parquet lake and ALS."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # py4j logs a traceback of its own wherever a call to the JVM ends in an exception, which reaches us anyway.
+    logging.getLogger().addFilter(lambda record: not record.getMessage().endswith("while sending command."))
     flags = {}
     for given in sets:
         key, separator, value = given.partition("=")
@@ -223,7 +226,9 @@ def export(load: Load) -> None:
     with _status("reading the lake"):
         spark = spark_session(given)
         try:
-            found = read_lake(spark, Lake(given.lake.absolute()), given.ratings)
+            # Simulated ratings hide nothing from anybody, so none are needed.
+            observed = given.ratings.model_copy(update={"simulate": "never"})
+            found = read_lake(spark, Lake(given.lake.absolute()), observed)
         finally:
             stop_spark(spark)
     seen = found.data.pairs_of(model.user_ids, model.title_ids)

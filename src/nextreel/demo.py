@@ -22,7 +22,7 @@ from nextreel.insight.export import recommendations_table, write_csv
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import Delivery, EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
-from nextreel.lake.session import spark_session, stop_spark
+from nextreel.lake.session import spark_session, stop_spark, warm_up
 from nextreel.settings import Settings
 from nextreel.train.job import Training, train
 
@@ -91,6 +91,7 @@ class Demo:
             feeding = self._in_background(self._send_history)
             self._spark = spark_session(self._settings)
             self._cleanup.callback(stop_spark, self._spark)
+            self._in_background(lambda _: warm_up(self._spark))
             self._query = start_ingest(self._spark, self._settings, self._ingested.add)
             self._cleanup.callback(self._query.stop)
         with self._step("events into the lake"):

@@ -18,6 +18,7 @@ from nextreel.events.world import World, WorldConfig
 from nextreel.ingest.query import Batch, start_ingest
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
+from nextreel.lake.commit import committed_offsets
 from nextreel.lake.layout import QUARANTINE, SCHEMAS, Lake
 from nextreel.settings import Settings
 
@@ -108,6 +109,8 @@ def test_every_message_is_in_the_lake_once(spark: SparkSession, settings: Settin
         assert {row["kafka_topic"] for row in found.values()} == {topic}
         expected = {row["id"]: row for row in events.to_pylist()}
         assert {i: {k: row[k] for k in expected[i]} for i, row in found.items()} == expected
+
+    assert sum(sum(ends.values()) for ends in committed_offsets(lake).values()) == SENT
 
     # The same lake again: nothing new, nothing done.
     assert sum(b.accepted + b.rejected for b in ingest(spark, settings)) == 0

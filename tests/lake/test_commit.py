@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextreel.errors import LakeError
-from nextreel.lake.commit import StagedFile, commit, is_committed, lock, recover, stage
+from nextreel.lake.commit import StagedFile, commit, committed_offsets, is_committed, lock, recover, stage
 from nextreel.lake.layout import Lake
 
 QUERY = "0123456789-query"
@@ -55,7 +55,7 @@ def test_staged_files_are_complete_and_nobody_sees_them(lake: Lake) -> None:
 
 def test_a_commit_puts_every_file_into_its_table(lake: Lake) -> None:
     assert not is_committed(lake, QUERY, 7)
-    commit(lake, QUERY, 7, staged(lake))
+    commit(lake, QUERY, 7, staged(lake), {})
     assert is_committed(lake, QUERY, 7)
     assert not is_committed(lake, QUERY, 8)
     assert seen(lake) == [1, 2, 3, 4]
@@ -67,27 +67,34 @@ def test_a_commit_puts_every_file_into_its_table(lake: Lake) -> None:
 
 
 def test_an_empty_batch_is_committed_too(lake: Lake) -> None:
-    commit(lake, QUERY, 0, [])
+    commit(lake, QUERY, 0, [], {})
     assert is_committed(lake, QUERY, 0)
     assert recover(lake) == 0
 
 
+def test_the_lake_knows_how_far_into_kafka_it_reaches(lake: Lake) -> None:
+    assert committed_offsets(lake) == {}
+    commit(lake, QUERY, 0, staged(lake), {"topic": {"0": 4}})
+    commit(lake, QUERY, 1, [], {"topic": {"0": 4, "1": 2}})
+    assert committed_offsets(lake) == {"topic": {"0": 4, "1": 2}}
+
+
 def test_batches_add_up(lake: Lake) -> None:
     for batch in range(12):
-        commit(lake, QUERY, batch, [stage(lake, "users", DAY, rows(batch))])
+        commit(lake, QUERY, batch, [stage(lake, "users", DAY, rows(batch))], {})
     assert seen(lake) == list(range(12))
 
 
 def test_recovery_of_what_is_whole_changes_nothing(lake: Lake) -> None:
     assert recover(lake) == 0
-    commit(lake, QUERY, 0, staged(lake))
+    commit(lake, QUERY, 0, staged(lake), {})
     for _ in range(2):
         assert recover(lake) == 0
         assert seen(lake) == [1, 2, 3, 4]
 
 
 def test_orphans_are_removed(lake: Lake) -> None:
-    commit(lake, QUERY, 0, staged(lake))
+    commit(lake, QUERY, 0, staged(lake), {})
     staged(lake)
     (lake.staging / "torn.staged").write_bytes(b"PAR1 half a fi")
     assert recover(lake) == 4
@@ -115,7 +122,7 @@ def counted(self, target):
     return rename(self, target)
 
 Path.rename = counted
-c.commit(lake, "0123456789-query", 0, files)
+c.commit(lake, "0123456789-query", 0, files, {})
 """
 
 
@@ -131,7 +138,7 @@ def test_killed_between_any_two_renames(lake: Lake, renames: int) -> None:
     assert is_committed(lake, QUERY, 0) == (renames > 0)
     assert orphans == (3 if renames == 0 else 0)
     if not is_committed(lake, QUERY, 0):
-        commit(lake, QUERY, 0, staged(lake))  # as Spark does: the same batch again
+        commit(lake, QUERY, 0, staged(lake), {})  # as Spark does: the same batch again
     assert seen(lake) == [1, 2, 3, 4]
     assert recover(lake) == 0
     assert list(lake.staging.iterdir()) == []
@@ -151,7 +158,7 @@ def test_killed_again_during_recovery(lake: Lake) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"batch": 0', b"\xff\xfe", b"[]", b"{}", b'"text"'])
 def test_a_broken_record_is_an_error_that_names_it(lake: Lake, content: bytes) -> None:
-    commit(lake, QUERY, 0, staged(lake))
+    commit(lake, QUERY, 0, staged(lake), {})
     (record,) = lake.commits.glob("*.json")
     record.write_bytes(content)
     with pytest.raises(LakeError, match=record.name):
@@ -165,19 +172,19 @@ def test_a_record_half_written_does_not_count(lake: Lake) -> None:
     (lake.commits / "000000000000.tmp").write_text('{"batch": 0')
     assert recover(lake) == 0
     assert not is_committed(lake, QUERY, 0)
-    commit(lake, QUERY, 0, staged(lake))
+    commit(lake, QUERY, 0, staged(lake), {})
     assert seen(lake) == [1, 2, 3, 4]
 
 
 def test_another_query_s_record_is_an_error(lake: Lake) -> None:
-    commit(lake, QUERY, 0, staged(lake))
+    commit(lake, QUERY, 0, staged(lake), {})
     with pytest.raises(LakeError, match=r"already holds micro-batch 0, written from another checkpoint"):
         is_committed(lake, "another", 0)
 
 
 @pytest.mark.parametrize("gone", [0, 1])
 def test_a_committed_file_that_is_gone_is_an_error(lake: Lake, gone: int) -> None:
-    commit(lake, QUERY, 0, staged(lake))
+    commit(lake, QUERY, 0, staged(lake), {})
     missing = lake.files("users")[gone]
     missing.unlink()
     with pytest.raises(LakeError, match=missing.name):

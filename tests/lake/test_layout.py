@@ -60,6 +60,6 @@ def test_reasons_are_counted_over_all_files_most_first(tmp_path: Path) -> None:
     assert reasons(lake) == {}
     for batch, given in enumerate((["not JSON", "empty", "not JSON"], ["wrong type", "empty", "not JSON"])):
         rows = pa.Table.from_pylist([{"reason": reason} for reason in given], SCHEMAS[QUARANTINE])
-        commit(lake, "query", batch, [stage(lake, QUARANTINE, "2026-01-31", rows)])
+        commit(lake, "query", batch, [stage(lake, QUARANTINE, "2026-01-31", rows)], {})
     assert list(reasons(lake).items()) == [("not JSON", 3), ("empty", 2), ("wrong type", 1)]
     assert pq.read_schema(lake.files(QUARANTINE)[0]) == SCHEMAS[QUARANTINE]

@@ -11,7 +11,7 @@ from nextreel.lake.quarantine import reasons
 
 def write(lake: Lake, batch: int, date: str, *given: str) -> None:
     rows = pa.Table.from_pylist([{"reason": r, "raw": b"\xff"} for r in given], SCHEMAS[QUARANTINE])
-    commit(lake, "test-query", batch, [stage(lake, QUARANTINE, date, rows)])
+    commit(lake, "test-query", batch, [stage(lake, QUARANTINE, date, rows)], {})
 
 
 def test_nothing_there(tmp_path: Path) -> None:

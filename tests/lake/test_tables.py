@@ -28,7 +28,9 @@ def event(key: str, minute: int, offset: int, **cells: Any) -> dict[str, Any]:
 
 
 def write(lake: Lake, batch: int, table: str, *events: dict[str, Any], date: str = "2026-01-02") -> None:
-    commit(lake, "test-query", batch, [stage(lake, table, date, pa.Table.from_pylist(list(events), SCHEMAS[table]))])
+    commit(
+        lake, "test-query", batch, [stage(lake, table, date, pa.Table.from_pylist(list(events), SCHEMAS[table]))], {}
+    )
 
 
 def by_id(frame: Any, key: str) -> dict[str, dict[str, Any]]:
@@ -62,9 +64,8 @@ def test_all_days_are_read_and_what_is_not_committed_is_not(spark: SparkSession,
 
 def test_files_with_fewer_columns_are_read_as_null(spark: SparkSession, lake: Lake) -> None:
     older = SCHEMAS["users"].remove(SCHEMAS["users"].get_field_index("pais"))
-    commit(
-        lake, "test-query", 0, [stage(lake, "users", "2026-01-02", pa.Table.from_pylist([event("u1", 1, 0)], older))]
-    )
+    rows = pa.Table.from_pylist([event("u1", 1, 0)], older)
+    commit(lake, "test-query", 0, [stage(lake, "users", "2026-01-02", rows)], {})
     write(lake, 1, "users", event("u2", 1, 1, pais="ES"))
     found = by_id(tables.read_table(spark, lake, "users"), "id")
     assert {key: r["pais"] for key, r in found.items()} == {"u1": None, "u2": "ES"}

@@ -40,6 +40,9 @@ _YEAR_1, _YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
 #: Event times outside these years are taken for mistakes: seconds read as milliseconds, a clock never set.
 _YEAR_MIN, _YEAR_MAX = 1900, 2100
 
+#: Floats from here on may be whole numbers of more than 64 bits whose last digits are lost.
+_INEXACT = 2.0**53
+
 # datetime.fromisoformat also reads week dates and bare dates, and Python releases differ in what they take.
 _ISO_8601 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d(:?\d\d)?)?", re.ASCII
@@ -153,6 +156,8 @@ def _text(spec: Field, given: Any) -> str:
 def _string(name: str, given: Any) -> str:
     if isinstance(given, str):
         return given
+    if isinstance(given, float) and abs(given) >= _INEXACT:
+        raise Rejected(Reason.WRONG_TYPE, f"{name}: expected a string; a number this large cannot be read exactly")
     if isinstance(given, int | float) and not isinstance(given, bool):
         return str(given)
     raise Rejected(Reason.WRONG_TYPE, f"{name}: expected a string, not {_json_type(given)}")
@@ -161,7 +166,7 @@ def _string(name: str, given: Any) -> str:
 def _strings(spec: Field, given: Any) -> list[str]:
     if not isinstance(given, list):
         raise Rejected(Reason.WRONG_TYPE, f"{spec.name}: expected an array of strings, not {_json_type(given)}")
-    return [_string(f"{spec.name}[{i}]", item) for i, item in enumerate(given)]
+    return [_string(f"{spec.name}[{i}]", item) for i, item in enumerate(given) if item not in _NULLS]
 
 
 def _number(spec: Field, given: Any) -> float:

@@ -1,5 +1,6 @@
 """The running stream: one query reads all topics and writes every table of the lake."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from nextreel.events.contract import EventType
 from nextreel.ingest import source
 from nextreel.ingest.parse import parse
 from nextreel.kafka.topics import topics_by_type
-from nextreel.lake.commit import StagedFile, commit, is_committed, lock, recover, stage
+from nextreel.lake.commit import Offsets, StagedFile, commit, is_committed, lock, recover, stage
 from nextreel.lake.layout import QUARANTINE, Lake
 from nextreel.settings import Settings
 
@@ -131,12 +132,20 @@ class _LakeWriter:
         task = _stager(self._lake.root, self._topics, datetime.now(UTC))
         found = messages.mapInArrow(task, _STAGED).collect()
         files = [StagedFile(r.name, r.table, r.date, r.rows, r.bytes) for r in found]
-        commit(self._lake, query_id, batch_id, files)
+        commit(self._lake, query_id, batch_id, files, _ends(self._lake, batch_id))
         batch = Batch(batch_id, unknown_fields=sum(r.unknown_fields for r in found))
         for file in files:
             batch.rows[file.table] = batch.rows.get(file.table, 0) + file.rows
             batch.bytes += file.bytes
         self._on_batch(batch)
+
+
+def _ends(lake: Lake, batch_id: int) -> Offsets:
+    """Return where a micro-batch ends in Kafka, which Spark has written down before it began."""
+    version, _metadata, offsets = (lake.checkpoint / "offsets" / str(batch_id)).read_text("utf-8").splitlines()
+    assert version == "v1"  # noqa: S101 (the log's format, of every Spark 3 and 4)
+    found: Offsets = json.loads(offsets)
+    return found
 
 
 def _stager(

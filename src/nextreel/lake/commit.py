@@ -30,6 +30,10 @@ except ImportError:  # Windows: one writer is then up to the user
     fcntl = None  # type: ignore[assignment]
 
 
+#: By topic and partition (as text, since it is JSON): an offset.
+Offsets = dict[str, dict[str, int]]
+
+
 @dataclass(frozen=True)
 class StagedFile:
     """A complete Parquet file in staging, and the table and day that it is for."""
@@ -68,8 +72,8 @@ def is_committed(lake: Lake, query_id: str, batch_id: int) -> bool:
     return True
 
 
-def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile]) -> None:
-    """Make the staged files of a micro-batch part of the lake.
+def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile], offsets: Offsets) -> None:
+    """Make the staged files of a micro-batch part of the lake, which then reaches to ``offsets``.
 
     Raises `LakeError`, before anything is committed, where a staged file is not to be seen from here.
     """
@@ -84,7 +88,7 @@ def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile]) ->
         asdict(f) | {"path": f"{f.table}/date={f.date}/{query_id[:8]}-{batch_id:08d}-{i:03d}.parquet"}
         for i, f in enumerate(sorted(files, key=lambda f: (f.table, f.date, f.name)))
     ]
-    record = {"batch": batch_id, "query": query_id, "files": moves}
+    record = {"batch": batch_id, "query": query_id, "offsets": offsets, "files": moves}
     path = _record(lake, batch_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".tmp")
@@ -95,6 +99,13 @@ def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile]) ->
     fresh.rename(path)
     _sync(path.parent)
     _move(lake, moves)
+
+
+def committed_offsets(lake: Lake) -> Offsets:
+    """Return how far the lake reaches: by topic and partition, the offset after the last that is in it."""
+    records = sorted(lake.commits.glob("*.json"))
+    record = _read(records[-1]) if records else None
+    return record.get("offsets", {}) if record else {}
 
 
 def recover(lake: Lake) -> int:

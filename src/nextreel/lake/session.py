@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyspark
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
@@ -27,6 +28,7 @@ _CONF = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.streaming.pollingDelay": "50ms",
+    "spark.python.daemon.module": "nextreel.workers",
 }
 #: On one machine: loopback only, and no more tasks than cores, since hundreds of empty ones cost more than the work.
 _LOCAL_CONF = {
@@ -66,6 +68,18 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
         builder = builder.config(key, value)
     with _output_to(settings.home / "logs" / "spark.log"), _environment(environment):
         return builder.getOrCreate()
+
+
+def warm_up(spark: SparkSession) -> None:
+    """Start the Python workers and load what the first queries need, by a small query of their kind.
+
+    Worth it where a core is idle meanwhile: a stream takes seconds to be planned, and hardly uses one.
+    """
+
+    def unchanged(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches
+
+    spark.range(100).mapInArrow(unchanged, "id bigint").groupBy("id").count().toArrow()
 
 
 @contextmanager

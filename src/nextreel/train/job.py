@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from nextreel.errors import ModelError
 from nextreel.events.contract import TABLES
 from nextreel.lake import tables
+from nextreel.lake.commit import Offsets, committed_offsets
 from nextreel.lake.layout import Lake
 from nextreel.model.model import Model
 from nextreel.model.store import ModelStore
@@ -62,6 +63,7 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
     """
     watch = _Watch(progress)
     lake = Lake(settings.lake.absolute())
+    reached = committed_offsets(lake)
     with watch.step("reading ratings"):
         found = read_lake(spark, lake, settings.ratings)
         data = found.data
@@ -76,12 +78,12 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
         model = fit_model(data, settings.train, engine)
     with watch.step("storing the model"):
         store = ModelStore(settings.models)
-        version = store.save(model, _facts(settings, data, evaluation))
+        version = store.save(model, _facts(settings, data, evaluation, reached))
         store.promote(version)
     return Training(version, model, data, evaluation, found.users, found.titles, watch.seconds)
 
 
-def _facts(settings: Settings, data: Dataset, evaluation: Evaluation) -> dict[str, Any]:
+def _facts(settings: Settings, data: Dataset, evaluation: Evaluation, reached: Offsets) -> dict[str, Any]:
     return {
         "engine": "mllib",
         "parameters": settings.train.model_dump(),
@@ -91,6 +93,7 @@ def _facts(settings: Settings, data: Dataset, evaluation: Evaluation) -> dict[st
             "ratings": len(data),
             "simulated": int(np.count_nonzero(data.simulated)),
         },
+        "kafka_offsets": reached,
         "evaluation": evaluation.as_dict(),
     }
 

@@ -1,4 +1,4 @@
-"""ALS by Spark MLlib, for what one machine cannot hold."""
+"""ALS by Spark MLlib: factorises on the cluster; ratings and factors pass through the driver."""
 
 import numpy as np
 import pyarrow as pa
