@@ -25,8 +25,8 @@ def contract() -> str:
         types, required = ", ".join(f.types), ", ".join(f.required)
         lines.append(f"| `{f.name}` | {f.kind} | {f.doc} | {types} | {required} | {allowed} |")
     lines += [
-        f'\nTolerated: `"{NOT_APPLICABLE}"` or an empty string in any field means null, and is left out of an array; a number',
-        "where a string is due is that number's text; unknown fields are ignored and counted.\n",
+        f'\nTolerated: `"{NOT_APPLICABLE}"` or an empty string in any field means null, and is left out of an array;',
+        "a number where a string is due is that number's text; unknown fields are ignored and counted.\n",
         "Everything else that breaks the contract is quarantined, with its bytes, its key, where it was in Kafka and",
         "one of these reasons:\n",
         *[f"- {reason}" for reason in Reason],

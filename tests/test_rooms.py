@@ -1,4 +1,4 @@
-"""The house's rules: a room imports only rooms further up, Spark lives in four rooms and its workers, nothing goes in circles."""
+"""The house's rules: rooms import only rooms further up, Spark lives in four of them and its workers, no circles."""
 
 import ast
 import subprocess
