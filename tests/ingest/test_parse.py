@@ -26,23 +26,13 @@ from nextreel.events.encode import encode
 from nextreel.events.faults import FAULTS
 from nextreel.events.world import World, WorldConfig
 from nextreel.ingest.parse import Parsed, parse
+from nextreel.ingest.source import MESSAGES
 from nextreel.lake.layout import QUARANTINE, SCHEMAS
 
 NOW = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
 SENT = datetime(2026, 1, 31, 12, 29, 59, 250_000, tzinfo=UTC)
 TOPICS: dict[str, EventType] = {"u": "user", "m": "movie", "s": "series", "i": "interaction"}
 TOPIC_OF = {event_type: topic for topic, event_type in TOPICS.items()}
-MESSAGES = pa.schema(
-    [
-        pa.field("key", pa.binary()),
-        pa.field("value", pa.binary()),
-        pa.field("topic", pa.string()),
-        pa.field("partition", pa.int32()),
-        pa.field("offset", pa.int64()),
-        pa.field("timestamp", pa.timestamp("us", tz="UTC")),
-        pa.field("timestampType", pa.int32()),
-    ]
-)
 
 USER: dict[str, Any] = {
     "id": "u1",

@@ -29,7 +29,7 @@ FORMAT = "nextreel_kafka"
 
 #: The columns of Spark's Kafka source.
 SCHEMA = "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, timestampType int"
-_ARROW = pa.schema(
+MESSAGES = pa.schema(
     [
         pa.field("key", pa.binary()),
         pa.field("value", pa.binary()),
@@ -241,8 +241,8 @@ def read_range(client: Mapping[str, str], wanted: KafkaRange) -> Iterator[pa.Rec
                     raise KafkaError(f"{where} at offset {position:,}: {error.str()}")
             if rows:
                 yield pa.RecordBatch.from_arrays(
-                    [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), _ARROW, strict=True)],
-                    schema=_ARROW,
+                    [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), MESSAGES, strict=True)],
+                    schema=MESSAGES,
                 )
             reached = consumer.position([TopicPartition(wanted.topic, wanted.partition)])[0].offset
             position = max(position, reached)
