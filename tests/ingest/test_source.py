@@ -61,7 +61,7 @@ def reader(settings: Settings, topics: str | None = None, **options: str) -> Kaf
 
 def read(settings: Settings, begin: int, end: int, partition: int = 0) -> pa.Table:
     wanted = KafkaRange(settings.kafka.users, partition, begin, end)
-    return pa.Table.from_batches(read_range(settings.kafka.client_config, wanted), source._ARROW)
+    return pa.Table.from_batches(read_range(settings.kafka.client_config, wanted), source.MESSAGES)
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_the_schema_is_that_of_spark_s_own_source() -> None:
     names = [column.split()[0] for column in str(spark_s.schema()).split(", ")]
     assert (
         names
-        == source._ARROW.names
+        == source.MESSAGES.names
         == [
             "key",
             "value",
