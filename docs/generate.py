@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from nextreel.cli import main
 from nextreel.events.contract import FIELDS, MAX_MESSAGE_BYTES, NOT_APPLICABLE, Reason
-from nextreel.settings import Settings
+from nextreel.settings import Settings, variable_of
 
 _HERE = Path(__file__).parent
 _NOTE = "<!-- Made by docs/generate.py: change the code, not this page. -->\n\n"
@@ -42,7 +42,8 @@ def settings() -> str:
         _NOTE + "Flag (`--set KEY=VALUE`) over environment over file (`nextreel.toml`) over default.\n",
     ]
     lines += [
-        "Variables have no capital letters to tell: Spark's settings that need them go into the file or `--set`.\n"
+        "`<NAME>` is the name of a setting of librdkafka's or Spark's, with underscores for its dots. Variables have no",
+        "capital letters to tell: Spark's settings that need them go into the file or `--set`.\n",
     ]
     lines += ["| key | environment | default | what it is |", "|---|---|---|---|", *_rows(Settings, "")]
     return "\n".join(lines) + "\n"
@@ -56,8 +57,7 @@ def _rows(model: type[BaseModel], prefix: str) -> list[str]:
             rows += _rows(field.annotation, f"{key}.")
             continue
         default = field.get_default(call_default_factory=True)
-        variable = "NEXTREEL_" + key.replace(".", "_").upper()
-        rows.append(f"| `{key}` | `{variable}` | `{default}` | {field.description or ''} |")
+        rows.append(f"| `{key}` | `{variable_of(key)}` | `{default}` | {field.description or ''} |")
     return rows
 
 

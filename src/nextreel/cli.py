@@ -21,8 +21,8 @@ from nextreel.errors import NextreelError
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.settings import Settings
 
-#: Spark settings whose values are not for showing, as Spark's own spark.redaction.regex has them.
-_SECRET = re.compile(r"secret|password|token|access.?key|credential", re.IGNORECASE)
+#: Spark settings whose values are not for showing: those of Spark's own spark.redaction.regex, and Azure's keys.
+_SECRET = re.compile(r"secret|password|token|(access|account).?key|credential", re.IGNORECASE)
 
 #: Tables are not squeezed into less, as where output goes to a file.
 _LEAST_WIDTH = 100
@@ -90,7 +90,12 @@ def show_settings(load: Load) -> None:
 
 
 @main.command()
-@click.option("--port", default=0, help="Port on 127.0.0.1; by default 9092 where it is free, else a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port on 127.0.0.1; by default 9092 where it is free, else a free one.",
+)
 @click.pass_obj
 def broker(load: Load, port: int) -> None:
     """Run the embedded Kafka-compatible broker until Ctrl-C. It keeps nothing across a restart."""

@@ -7,6 +7,7 @@ file (``nextreel.toml``, or ``--config``) the key ``bootstrap`` of the table ``[
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ from nextreel.errors import SettingsError
 PREFIX = "NEXTREEL_"
 #: Variables that ``./run`` itself reads.
 _OUTSIDE = {"NEXTREEL_CONFIG", "NEXTREEL_VENV"}
+#: Variables that Kubernetes and Docker links give every container beside a service named nextreel.
+_SERVICE_LINK = re.compile(r"NEXTREEL_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 
 #: Tables whose keys are other software's own dotted names.
 _FREE_TABLES = (("kafka", "client"), ("spark", "conf"))
@@ -170,7 +173,7 @@ def load(
     origins: dict[str, str] = {}
     values = _from_file(file or _default_file(environ), origins)
     for name, value in sorted(environ.items()):
-        if name.startswith(PREFIX) and name not in _OUTSIDE:
+        if name.startswith(PREFIX) and name not in _OUTSIDE and not _SERVICE_LINK.fullmatch(name):
             key = _key_of_variable(name)
             _put(values, key, value, name)
             origins[".".join(key)] = name
@@ -181,6 +184,12 @@ def load(
         return Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(_explain(error, origins)) from None
+
+
+def variable_of(key: str) -> str:
+    """Return the environment variable that sets a key; of a free table, the one that sets an entry of it."""
+    entry = "_<NAME>" if tuple(key.split(".")) in _FREE_TABLES else ""
+    return PREFIX + key.replace(".", "_").upper() + entry
 
 
 def _default_file(environ: Mapping[str, str]) -> Path | None:
@@ -221,7 +230,7 @@ def _key_of_variable(name: str) -> tuple[str, ...]:
     while True:
         if rest in model.model_fields:
             return (*path, rest)
-        step = next((f for f in model.model_fields if rest.startswith(f + "_")), None)
+        step = max((f for f in model.model_fields if rest.startswith(f + "_")), key=len, default=None)
         annotation = model.model_fields[step].annotation if step else None
         if step is None:
             raise SettingsError(f"{name} sets nothing: no setting has that name. `nextreel settings` lists them.")
@@ -245,7 +254,10 @@ def _put(values: dict[str, Any], key: tuple[str, ...], value: str, origin: str) 
         values = values.setdefault(step, {})
         if not isinstance(values, dict):
             section = ".".join(key[:depth])
-            raise SettingsError(f"{origin} sets {'.'.join(key)}, but {section} was given as {values!r}: it is no table")
+            given = "a single value" if _may_hold_secrets(section) else repr(values)
+            raise SettingsError(
+                f"{origin} sets {'.'.join(key)}, but {section} was given as {given}: it is no table{_advice(section)}"
+            )
     values[key[-1]] = value
 
 
@@ -257,9 +269,22 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"{key} (from {origin}) is no setting; `nextreel settings` lists them all")
         else:
-            given = "" if isinstance(problem["input"], dict | BaseModel) else f" = {problem['input']!r}"
-            lines.append(f"{key}{given} (from {origin}): {problem['msg']}")
+            hidden = isinstance(problem["input"], dict | BaseModel) or _may_hold_secrets(key)
+            given = "" if hidden else f" = {problem['input']!r}"
+            lines.append(f"{key}{given} (from {origin}): {problem['msg']}{_advice(key)}")
     return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+def _may_hold_secrets(key: str) -> bool:
+    """Tell whether a key is a free table, lies in one or holds one: what it was given is not for showing."""
+    tables = [".".join(table) + "." for table in _FREE_TABLES]
+    return any(table.startswith(f"{key}.") or key.startswith(table) for table in tables)
+
+
+def _advice(key: str) -> str:
+    if tuple(key.split(".")) not in _FREE_TABLES:
+        return ""
+    return f"; set its entries one by one, as {variable_of(key)}=… or --set {key}.<name>=…"
 
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:

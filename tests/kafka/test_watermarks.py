@@ -61,6 +61,16 @@ def test_one_reader_follows_what_comes(ready: Settings) -> None:
             assert reader.read([topic]) == {topic: {0: (0, total), 1: (0, 0)}}
 
 
+def test_a_transaction_s_marker_may_come_last(ready: Settings) -> None:
+    producer = Producer(ready.kafka.client_config | {"transactional.id": "t1"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for i in range(5):
+        producer.produce(ready.kafka.users, b"%d" % i, partition=0)
+    producer.commit_transaction(30)
+    assert read(ready, ready.kafka.users)[ready.kafka.users][0] == (0, 6)
+
+
 def test_large_messages(ready: Settings) -> None:
     send(ready, ready.kafka.users, 0, 40, size=200_000)
     assert read(ready, ready.kafka.users)[ready.kafka.users][0] == (0, 40)

@@ -54,10 +54,11 @@ def test_staged_files_are_complete_and_nobody_sees_them(lake: Lake) -> None:
 
 
 def test_a_commit_puts_every_file_into_its_table(lake: Lake) -> None:
-    assert not is_committed(lake, QUERY, 7)
+    commit(lake, QUERY, 6, [], {})
+    assert not is_committed(lake, QUERY, 7, {})
     commit(lake, QUERY, 7, staged(lake), {})
-    assert is_committed(lake, QUERY, 7)
-    assert not is_committed(lake, QUERY, 8)
+    assert is_committed(lake, QUERY, 7, {})
+    assert not is_committed(lake, QUERY, 8, {})
     assert seen(lake) == [1, 2, 3, 4]
     assert [f.relative_to(lake.root).as_posix() for f in lake.files("users")] == [
         f"users/date={DAY}/01234567-00000007-001.parquet",
@@ -68,7 +69,7 @@ def test_a_commit_puts_every_file_into_its_table(lake: Lake) -> None:
 
 def test_an_empty_batch_is_committed_too(lake: Lake) -> None:
     commit(lake, QUERY, 0, [], {})
-    assert is_committed(lake, QUERY, 0)
+    assert is_committed(lake, QUERY, 0, {})
     assert recover(lake) == 0
 
 
@@ -135,9 +136,9 @@ def test_killed_between_any_two_renames(lake: Lake, renames: int) -> None:
 
     orphans = recover(lake)
 
-    assert is_committed(lake, QUERY, 0) == (renames > 0)
+    assert is_committed(lake, QUERY, 0, {}) == (renames > 0)
     assert orphans == (3 if renames == 0 else 0)
-    if not is_committed(lake, QUERY, 0):
+    if not is_committed(lake, QUERY, 0, {}):
         commit(lake, QUERY, 0, staged(lake), {})  # as Spark does: the same batch again
     assert seen(lake) == [1, 2, 3, 4]
     assert recover(lake) == 0
@@ -164,22 +165,30 @@ def test_a_broken_record_is_an_error_that_names_it(lake: Lake, content: bytes) -
     with pytest.raises(LakeError, match=record.name):
         recover(lake)
     with pytest.raises(LakeError, match=record.name):
-        is_committed(lake, QUERY, 0)
+        is_committed(lake, QUERY, 0, {})
 
 
 def test_a_record_half_written_does_not_count(lake: Lake) -> None:
     lake.commits.mkdir(parents=True)
     (lake.commits / "000000000000.tmp").write_text('{"batch": 0')
     assert recover(lake) == 0
-    assert not is_committed(lake, QUERY, 0)
+    assert not is_committed(lake, QUERY, 0, {})
     commit(lake, QUERY, 0, staged(lake), {})
     assert seen(lake) == [1, 2, 3, 4]
 
 
-def test_another_query_s_record_is_an_error(lake: Lake) -> None:
-    commit(lake, QUERY, 0, staged(lake), {})
-    with pytest.raises(LakeError, match=r"already holds micro-batch 0, written from another checkpoint"):
-        is_committed(lake, "another", 0)
+def test_a_lake_and_a_checkpoint_of_different_age_are_an_error(lake: Lake) -> None:
+    commit(lake, QUERY, 0, staged(lake), {"t": {"0": 4}})
+    assert is_committed(lake, QUERY, 0, {"t": {"0": 4}})
+    with pytest.raises(LakeError, match=r"already holds another micro-batch 0 .* doubled or lost"):
+        is_committed(lake, "another", 0, {"t": {"0": 4}})
+    with pytest.raises(LakeError, match=r"already holds another micro-batch 0 .* doubled or lost"):
+        is_committed(lake, QUERY, 0, {"t": {"0": 9}})
+    assert not is_committed(lake, QUERY, 1, {"t": {"0": 9}})
+    with pytest.raises(LakeError, match=r"has no micro-batch 1 of it.* lost"):
+        is_committed(lake, QUERY, 2, {"t": {"0": 9}})
+    with pytest.raises(LakeError, match=r"has no micro-batch 0 of it.* lost"):
+        is_committed(lake, "another", 1, {"t": {"0": 9}})
 
 
 @pytest.mark.parametrize("gone", [0, 1])

@@ -126,6 +126,18 @@ def test_the_seed_changes_pairs_and_noise() -> None:
     assert any(first[pair] != second[pair] for pair in both)
 
 
+def test_what_cannot_be_compared_is_not_rated() -> None:
+    silent = USERS.slice(0, 2).to_pylist()
+    silent[0] |= dict.fromkeys(TRAITS)
+    bare = TITLES.slice(0, 3).to_pylist()
+    bare[0] |= dict.fromkeys(TRAITS)
+    users, titles = pa.Table.from_pylist(silent, USERS.schema), pa.Table.from_pylist(bare, TITLES.schema)
+    found = by_pair(simulate(users, titles, per_user=100))
+    assert {user for user, _ in found} == {silent[1]["user_id"]}
+    assert {title for _, title in found} <= {t["content_id"] for t in bare[1:]}
+    assert found
+
+
 def test_no_more_than_per_user() -> None:
     ratings = simulate(per_user=4)
     counts = [c["counts"] for c in ratings.column("user_id").value_counts().to_pylist()]

@@ -1,6 +1,7 @@
 """Ratings from the lake: what users said, and simulated ratings where they said too little."""
 
 from collections import Counter
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,6 +73,11 @@ def rows(frame: DataFrame) -> list[dict[str, Any]]:
     return sorted(found, key=lambda r: (r["user_id"], r["content_id"]))
 
 
+def rated(frames: AbstractContextManager[DataFrame]) -> list[dict[str, Any]]:
+    with frames as frame:
+        return rows(frame)
+
+
 # Observed
 
 
@@ -141,7 +147,7 @@ def mixed(spark: SparkSession) -> list[dict[str, Any]]:
         *(event(f"c{i}", 1, "u2", f"t{i}", 5.0) for i in range(3)),
         event("d", 1, "u9", "t7", 4.0),
     )
-    return rows(ratings(said, users(spark), TITLES, SETTINGS))
+    return rated(ratings(said, users(spark), TITLES, SETTINGS))
 
 
 def test_one_row_a_pair_on_the_scale(mixed: list[dict[str, Any]]) -> None:
@@ -162,34 +168,34 @@ def test_who_rated_enough_gets_no_simulated_ratings(mixed: list[dict[str, Any]])
 
 def test_observed_ratings_replace_simulated_ones(spark: SparkSession) -> None:
     before = {
-        (r["user_id"], r["content_id"]): r for r in rows(ratings(interactions(spark), users(spark), TITLES, SETTINGS))
+        (r["user_id"], r["content_id"]): r for r in rated(ratings(interactions(spark), users(spark), TITLES, SETTINGS))
     }
     user, title = next(pair for pair in before if pair[0] == "u3")
     said = interactions(spark, event("a", 1, user, title, 3.5))
-    after = {(r["user_id"], r["content_id"]): r for r in rows(ratings(said, users(spark), TITLES, SETTINGS))}
+    after = {(r["user_id"], r["content_id"]): r for r in rated(ratings(said, users(spark), TITLES, SETTINGS))}
     assert after.keys() == before.keys()
     assert {pair for pair in after if after[pair] != before[pair]} == {(user, title)}
     assert (after[user, title]["rating"], after[user, title]["source"]) == (3.5, "observed")
 
 
 def test_without_interactions_all_are_simulated(spark: SparkSession) -> None:
-    found = rows(ratings(interactions(spark), users(spark), TITLES, SETTINGS))
+    found = rated(ratings(interactions(spark), users(spark), TITLES, SETTINGS))
     assert {r["source"] for r in found} == {"simulated"}
     assert {r["user_id"] for r in found} == {"u0", "u1", "u2", "u3"}
 
 
 def test_never_simulate(spark: SparkSession) -> None:
     said = interactions(spark, event("a", 1, "u1", "t1", 3.5))
-    found = rows(ratings(said, users(spark), TITLES, RatingsSettings(simulate="never")))
+    found = rated(ratings(said, users(spark), TITLES, RatingsSettings(simulate="never")))
     assert [(r["user_id"], r["source"]) for r in found] == [("u1", "observed")]
 
 
 def test_no_titles_to_simulate_ratings_of(spark: SparkSession) -> None:
     said = interactions(spark, event("a", 1, "u1", "t1", 3.5))
-    assert len(rows(ratings(said, users(spark), TITLES.slice(0, 0), SETTINGS))) == 1
+    assert len(rated(ratings(said, users(spark), TITLES.slice(0, 0), SETTINGS))) == 1
 
 
 def test_the_same_however_the_users_are_partitioned(spark: SparkSession) -> None:
     none = interactions(spark)
-    one, many = (rows(ratings(none, users(spark, 30).repartition(n), TITLES, SETTINGS)) for n in (1, 3))
+    one, many = (rated(ratings(none, users(spark, 30).repartition(n), TITLES, SETTINGS)) for n in (1, 3))
     assert one == many

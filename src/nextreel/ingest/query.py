@@ -127,12 +127,13 @@ class _LakeWriter:
 
     def write(self, messages: DataFrame, batch_id: int) -> None:
         query_id = messages.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or ""
-        if is_committed(self._lake, query_id, batch_id):
+        ends = _ends(self._lake, batch_id)
+        if is_committed(self._lake, query_id, batch_id, ends):
             return
         task = _stager(self._lake.root, self._topics, datetime.now(UTC))
         found = messages.mapInArrow(task, _STAGED).collect()
         files = [StagedFile(r.name, r.table, r.date, r.rows, r.bytes) for r in found]
-        commit(self._lake, query_id, batch_id, files, _ends(self._lake, batch_id))
+        commit(self._lake, query_id, batch_id, files, ends)
         batch = Batch(batch_id, unknown_fields=sum(r.unknown_fields for r in found))
         for file in files:
             batch.rows[file.table] = batch.rows.get(file.table, 0) + file.rows

@@ -5,6 +5,7 @@ everything in memory: nothing outlives it.
 """
 
 import ctypes
+import errno
 import signal
 import socket
 import subprocess
@@ -46,13 +47,17 @@ def embedded_broker(port: int = 0) -> Iterator[str]:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether nothing listens on a loopback port."""
+    """Tell whether nothing listens on a loopback port. Raises `BrokerError` where it may not be used at all."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise BrokerError(
+                f"port {port} of {LOOPBACK} cannot be used: {error.strerror}. Choose another --port, from 1024 on."
+            ) from None
     return True
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from nextreel import errors
 from nextreel.kafka.topics import QUIET
@@ -25,7 +25,7 @@ class WatermarkReader:
     def __init__(self, client_config: Mapping[str, str]):
         self._bootstrap = client_config.get("bootstrap.servers", "")
         config: dict[str, Any] = {**client_config, **QUIET, "group.id": "nextreel-watermarks"}
-        config |= {"enable.auto.commit": "false", "fetch.wait.max.ms": "10"}
+        config |= {"enable.auto.commit": "false", "fetch.wait.max.ms": "10", "enable.partition.eof": "true"}
         try:
             self._consumer = Consumer(config)
         except KafkaException as error:
@@ -86,9 +86,11 @@ class WatermarkReader:
         for _ in range(int(_SECONDS / 0.1)):
             for message in self._consumer.consume(len(missing), timeout=0.1):
                 place = (message.topic(), message.partition())
-                if message.error() is None and place in missing:
+                # The end is an answer as good as a message: a transaction's marker is none, and may come last.
+                ended = message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF
+                if place in missing and (message.error() is None or ended):
                     _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
-                    found[*place, missing.pop(place)] = max(high, message.offset() + 1)
+                    found[*place, missing.pop(place)] = max(high, message.offset() + (not ended))
                     self._consumer.incremental_unassign([TopicPartition(*place)])
             if not missing:
                 break

@@ -56,18 +56,25 @@ def stage(lake: Lake, table: str, date: str, rows: pa.Table) -> StagedFile:
     return StagedFile(path.name, table, date, rows.num_rows, path.stat().st_size)
 
 
-def is_committed(lake: Lake, query_id: str, batch_id: int) -> bool:
-    """Tell whether a micro-batch has its commit record.
+def is_committed(lake: Lake, query_id: str, batch_id: int, offsets: Offsets) -> bool:
+    """Tell whether a micro-batch, planned to end at ``offsets``, has its commit record.
 
-    Raises `LakeError` where the record is another query's: the checkpoint was deleted and the lake was not.
+    Raises `LakeError` where lake and checkpoint are not of one piece (one of them deleted, or restored from an older
+    copy): the record is another query's or ends elsewhere, or the batch before has none.
     """
     record = _read(_record(lake, batch_id))
     if record is None:
+        before = _read(_record(lake, batch_id - 1)) if batch_id else None
+        if batch_id and (before is None or before["query"] != query_id):
+            raise LakeError(
+                f"the checkpoint is at micro-batch {batch_id} and {lake.root} has no micro-batch {batch_id - 1} of it. "
+                "Messages would be lost: restore the lake with its checkpoint, or begin a new lake."
+            )
         return False
-    if record["query"] != query_id:
+    if record["query"] != query_id or record["offsets"] != offsets:
         raise LakeError(
-            f"{lake.root} already holds micro-batch {batch_id}, written from another checkpoint. Messages would be "
-            f"doubled: restore {lake.checkpoint}, or begin a new lake."
+            f"{lake.root} already holds another micro-batch {batch_id} than its checkpoint has planned. Messages would "
+            f"be doubled or lost: restore the {lake.checkpoint} that belongs to it, or begin a new lake."
         )
     return True
 
@@ -105,7 +112,7 @@ def committed_offsets(lake: Lake) -> Offsets:
     """Return how far the lake reaches: by topic and partition, the offset after the last that is in it."""
     records = sorted(lake.commits.glob("*.json"))
     record = _read(records[-1]) if records else None
-    return record.get("offsets", {}) if record else {}
+    return record["offsets"] if record else {}
 
 
 def recover(lake: Lake) -> int:
@@ -165,8 +172,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise LakeError(f"the commit record {path} cannot be read: {error}") from None
-    if not isinstance(record, dict) or not {"query", "files"} <= record.keys():
-        raise LakeError(f"the commit record {path} is none: it needs query and files")
+    if not isinstance(record, dict) or not {"query", "offsets", "files"} <= record.keys():
+        raise LakeError(f"the commit record {path} is none: it needs query, offsets and files")
     return record
 
 

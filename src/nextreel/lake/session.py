@@ -3,22 +3,24 @@
 import hashlib
 import os
 import re
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import pyspark
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
+from nextreel.errors import NextreelError
 from nextreel.java import find_java, launcher_home
 from nextreel.settings import Settings
 
-#: Where Spark's homes and class archives lie: they belong to this Python environment.
-_CACHE = Path(sys.prefix, "spark")
 _EXIT_SECONDS = 60.0
 
 _CONF = {
@@ -46,10 +48,11 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     """Return the process's Spark session, started if it is not there yet; what its JVM prints goes to a log file.
 
     Settings of the section ``spark`` win over nextreel's own choices. Raises `nextreel.errors.JavaError` where
-    no Java is found.
+    no Java is found, `nextreel.errors.NextreelError` where there is no folder for what a start needs.
     """
     java = find_java()
-    environment = {"JAVA_HOME": str(launcher_home(java, _CACHE / "java-home"))}
+    cache = _cache_folder()
+    environment = {"JAVA_HOME": str(launcher_home(java, cache / "java-home"))}
     # Workers would start the first python3 of PATH, which need not be this one.
     for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
         local = settings.spark.master.startswith("local")
@@ -57,8 +60,8 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     conf = dict(_CONF)
     if settings.spark.master.startswith("local"):
         conf |= _LOCAL_CONF
-        environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(_spark_home())}
-        conf["spark.driver.extraJavaOptions"] = " ".join([*_JVM_OPTIONS, *_archive_options(java)])
+        environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(_spark_home(cache))}
+        conf["spark.driver.extraJavaOptions"] = " ".join([*_JVM_OPTIONS, *_archive_options(java, cache)])
     conf["spark.driver.memory"] = settings.spark.driver_memory
     conf["spark.sql.warehouse.dir"] = Path(settings.home, "spark-warehouse").absolute().as_uri()
     if settings.ingest.connector == "jvm":
@@ -85,13 +88,16 @@ def warm_up(spark: SparkSession) -> None:
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
     """Let processes started within the block have these variables."""
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -134,7 +140,50 @@ def stop_spark(spark: SparkSession) -> None:
         fresh.replace(fresh.with_suffix(".jsa"))
 
 
-def _spark_home() -> Path:
+def _cache_folder() -> Path:
+    """Return where Spark's homes and class archives lie: in this Python environment's folder, else in the user's.
+
+    Who cannot write to the environment has one folder for each, in the user's cache or, failing that, among the
+    temporary files. Raises `NextreelError` where that is not possible either.
+    """
+    own = Path(sys.prefix, "spark")
+    if _is_writable(own):
+        return own
+    environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:16]
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    caches = Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache"))
+    folder = caches / "nextreel" / "spark" / environment
+    return folder if caches.is_absolute() and _is_writable(folder) else _private_folder() / environment
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tell whether a folder can be written to, made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _private_folder() -> Path:
+    """Return this user's folder among the temporary files: whoever could write to it could have us run anything."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    try:
+        folder = Path(tempfile.gettempdir(), f"nextreel-{user}")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != user:
+            raise PermissionError(f"{folder} is not this user's own")
+        folder.chmod(0o700)
+    except OSError as error:
+        raise NextreelError(
+            f"no folder for what Spark's start needs: {sys.prefix} and the user's cache cannot be written, and {error}. "
+            "Set XDG_CACHE_HOME to a folder that can be."
+        ) from None
+    return folder
+
+
+def _spark_home(cache: Path) -> Path:
     """Return a SPARK_HOME that is the PySpark package without its zipped copy of itself.
 
     Python workers would import PySpark from that zip and compile it anew each time, which costs a second and a half
@@ -143,27 +192,28 @@ def _spark_home() -> Path:
     package = Path(pyspark.__file__).parent
     if os.name == "nt":
         return package
-    home = _CACHE / "spark-home"
+    home = cache / "spark-home"
     home.mkdir(parents=True, exist_ok=True)
     for part in package.iterdir():
         link = home / part.name
         if part.name != "python" and not link.exists():
-            link.unlink(missing_ok=True)  # it may point to where this environment was before it was moved
-            link.symlink_to(part)
+            fresh = home / f".{part.name}.{uuid4().hex}"
+            fresh.symlink_to(part)
+            fresh.replace(link)  # another first start may have made it, or it points to where this environment was
     return home
 
 
-def _archive_options(home: Path) -> list[str]:
+def _archive_options(home: Path, cache: Path) -> list[str]:
     """Return the JVM's options for class-data sharing.
 
     Loading and verifying Spark's classes is two thirds of the work of a session's start. The JVM can keep them, ready
     for use, in an archive: the first session writes it as it ends, later ones map it.
     """
     try:
-        archive = _archive(home)
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        base = _base_archive(home, archive.parent)
-        if not os.access(archive.parent, os.W_OK) or " " in str(archive):  # Spark splits its options at blanks
+        archive = _archive(home, cache)
+        cache.mkdir(parents=True, exist_ok=True)
+        base = _base_archive(home, cache)
+        if " " in str(archive):  # Spark splits its options at blanks
             return []
     except (OSError, subprocess.SubprocessError):
         return []
@@ -173,12 +223,12 @@ def _archive_options(home: Path) -> list[str]:
     return [*shared, f"-XX:ArchiveClassesAtExit={archive.with_suffix(f'.{os.getpid()}')}", "-Xlog:cds*=off"]
 
 
-def _archive(home: Path) -> Path:
+def _archive(home: Path, cache: Path) -> Path:
     """Return the archive's path: another Java or another Spark has another one."""
     spark = Path(pyspark.__file__).parent / "jars"
     java = (home / "bin" / "java").stat().st_mtime_ns
     key = f"{home} {java} {pyspark.__version__} {spark} {spark.stat().st_mtime_ns}"
-    return _CACHE / f"spark-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
+    return cache / f"spark-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
 
 
 def _base_archive(home: Path, cache: Path) -> str:

@@ -1,5 +1,6 @@
 """The top K of the catalogue. One kernel for batch export, the server and evaluation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,13 @@ class Pairs:
         return Pairs(start, self.titles[np.repeat(self.start[users], counts) + within])
 
 
+def blocks(n_users: int, n_titles: int) -> Iterator[Ints]:
+    """Yield the rows of users by blocks whose scores are not too many to hold."""
+    step = max(1, _BLOCK_SCORES // max(1, n_titles))
+    for begin in range(0, n_users, step):
+        yield np.arange(begin, min(n_users, begin + step))
+
+
 def top_k(users: Floats, titles: Floats, k: int, exclude: Pairs | None = None) -> tuple[Ints, Floats]:
     """Return the ``k`` titles with the highest scores ``users @ titles.T`` for each user, best first.
 
@@ -46,9 +54,7 @@ def top_k(users: Floats, titles: Floats, k: int, exclude: Pairs | None = None) -
     n = len(users)
     rows = np.full((n, k), -1, np.int64)
     best = np.full((n, k), -np.inf, np.float32)
-    step = max(1, _BLOCK_SCORES // max(1, len(titles)))
-    for begin in range(0, n, step):
-        block = np.arange(begin, min(n, begin + step))
+    for block in blocks(n, len(titles)):
         scores = users[block] @ titles.T
         if exclude is not None:
             out = exclude.rows(block)
@@ -68,13 +74,16 @@ def top_k_of_scores(scores: Floats, k: int) -> tuple[Ints, Floats]:
     if m == 0 or n == 0:
         return rows, best
     kth = -np.partition(-scores, min(k, m) - 1, axis=1)[:, min(k, m) - 1]
-    row, column = np.nonzero((scores >= kth[:, None]) & (scores > -np.inf))
+    chosen = (scores >= kth[:, None]) & (scores > -np.inf)
+    for crowded in np.flatnonzero(chosen.sum(1) > k):
+        tied = np.flatnonzero(scores[crowded] == kth[crowded])
+        chosen[crowded, tied[k - (chosen[crowded].sum() - len(tied)) :]] = False
+    row, column = np.nonzero(chosen)
     value = scores[row, column]
     order = np.lexsort((column, -value, row))
     row, column, value = row[order], column[order], value[order]
     first = np.searchsorted(row, np.arange(n))
     place = np.arange(len(row)) - first[row]
-    kept = place < k
-    rows[row[kept], place[kept]] = column[kept]
-    best[row[kept], place[kept]] = value[kept]
+    rows[row, place] = column
+    best[row, place] = value
     return rows, best

@@ -6,7 +6,8 @@ The affinity of a user u to a title t is a weighted mean over the traits that bo
 
 where s is, for genres, directors, actors and decades, the overlap coefficient |u ∩ t| / min(|u|, |t|)
 (Szymkiewicz-Simpson), and for the age rating 1 where the title's is at most as mature as the user's, else 0. Each s
-lies in 0 to 1 and grows with every match, and so does the affinity. Where nothing can be compared it is 0.
+lies in 0 to 1 and grows with every match, and so does the affinity. Where nothing can be compared it is NaN: unknown,
+not unfit.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ _LISTS = {"genres": "genres", "directors": "directors", "actors": "actors", "dec
 def affinity(
     preferences: Mapping[str, pa.Array], titles: Mapping[str, pa.Array], weights: AffinityWeights
 ) -> NDArray[np.float64]:
-    """Return the affinity of pairs, shape (n,), each in 0 to 1.
+    """Return the affinity of pairs, shape (n,), each in 0 to 1, or NaN where nothing can be compared.
 
     Both sides hold, row by row for n pairs, the columns ``genres``, ``directors``, ``actors``, ``decades`` (lists of
     strings) and ``age_rating`` (string), any of them null.
@@ -41,7 +42,8 @@ def affinity(
     score, comparable = _suitable(preferences["age_rating"], titles["age_rating"])
     total += weights.age_rating * score
     known += weights.age_rating * comparable
-    return np.divide(total, known, out=np.zeros(n), where=known > 0)
+    fit: NDArray[np.float64] = np.divide(total, known, out=np.full(n, np.nan), where=known > 0)
+    return fit
 
 
 def overlap(left: pa.Array, right: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

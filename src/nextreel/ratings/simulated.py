@@ -36,7 +36,10 @@ class Simulator:
         return cls(rows, TitleFiles.of({t: rows.column(t) for t in TRAITS}), settings)
 
     def ratings(self, users: pa.RecordBatch) -> pa.RecordBatch:
-        """Return simulated ratings of ``users`` (user_id and the traits they prefer): user_id, content_id, rating."""
+        """Return simulated ratings of ``users`` (user_id and the traits they prefer): user_id, content_id, rating.
+
+        A pair of which nothing can be compared gets none.
+        """
         ids = users.column("user_id")
         preferred = {t: users.column(t) for t in TRAITS}
         user, title = candidates(ids, preferred, self.files, self.settings.per_user, self.settings.seed)
@@ -46,11 +49,13 @@ class Simulator:
             {t: self.titles.column(t).take(title_rows) for t in TRAITS},
             self.settings.weights,
         )
+        known = ~np.isnan(fit)
+        user, title, fit = user[known], title[known], fit[known]
         content_ids = self.titles.column("content_id")
         stars = fit * (RATING_MAX - RATING_MIN) + RATING_MIN
         stars += self._noise(hashed(ids)[user], hashed(content_ids)[title])
         rating = np.clip(np.round(stars * 2) / 2, RATING_MIN, RATING_MAX)
-        columns = [ids.take(user_rows), content_ids.take(title_rows), pa.array(rating)]
+        columns = [ids.take(pa.array(user)), content_ids.take(pa.array(title)), pa.array(rating)]
         return pa.RecordBatch.from_arrays(columns, names=["user_id", "content_id", "rating"])
 
     def _noise(self, user: NDArray[np.uint64], title: NDArray[np.uint64]) -> NDArray[np.float64]:

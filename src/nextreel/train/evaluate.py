@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model.model import Model
-from nextreel.model.rank import Ints, Pairs, top_k, top_k_of_scores
+from nextreel.model.rank import Ints, Pairs, blocks, top_k, top_k_of_scores
+from nextreel.model.recommend import recommend
 from nextreel.settings import TrainSettings
 from nextreel.train.biases import fit_biases
 from nextreel.train.dataset import Dataset
@@ -92,16 +93,27 @@ def _lists(
     model: Model, train: Dataset, users: NDArray[np.int32], settings: TrainSettings, known: Pairs
 ) -> dict[str, Ints]:
     """Return each recommender's lists for ``users``, without what is ``known`` of all: rows of titles, (n, K)."""
-    seen = known.rows(users.astype(np.int64))
+    rows = users.astype(np.int64)
+    seen = known.rows(rows)
     popular = np.ones((len(users), 1), np.float32)
-    rng = np.random.default_rng(settings.seed)
-    at_random = rng.random((len(users), train.n_titles), np.float32)
-    at_random[np.repeat(np.arange(len(users)), np.diff(seen.start)), seen.titles] = -np.inf
     return {
-        "als": top_k(model.ranking_factors.users[users], model.ranking_factors.titles, K, seen)[0],
+        "als": recommend(model, rows, K, known, np.ones(train.n_titles, np.bool_)).titles,
         "popularity": top_k(popular, model.popularity[:, None], K, seen)[0],
-        "random": top_k_of_scores(at_random, K)[0],
+        "random": _at_random(seen, train.n_titles, settings.seed),
     }
+
+
+def _at_random(seen: Pairs, n_titles: int, seed: int) -> Ints:
+    """Return K titles, drawn evenly from those not seen, for each user."""
+    n = len(seen.start) - 1
+    rng = np.random.default_rng(seed)
+    found = []
+    for block in blocks(n, n_titles):
+        scores = rng.random((len(block), n_titles), np.float32)
+        out = seen.rows(block)
+        scores[np.repeat(np.arange(len(block)), np.diff(out.start)), out.titles] = -np.inf
+        found.append(top_k_of_scores(scores, K)[0])
+    return np.concatenate(found) if found else np.zeros((0, K), np.int64)
 
 
 def _accuracy(predicted: NDArray[np.float32], actual: NDArray[np.float32]) -> Accuracy:

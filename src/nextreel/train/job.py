@@ -37,9 +37,10 @@ def read_lake(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Fou
     """Read users, titles and ratings as they are now, on the driver."""
     titles = tables.titles(spark, lake).toArrow()
     known = tables.users(spark, lake).persist()
-    rated = ratings(tables.read_table(spark, lake, TABLES["interaction"]), known, titles, settings).toArrow()
+    with ratings(tables.read_table(spark, lake, TABLES["interaction"]), known, titles, settings) as frame:
+        rated = frame.toArrow()
     users = known.toArrow()
-    spark.catalog.clearCache()
+    known.unpersist()
     return Found(dataset(rated, users["user_id"].to_pylist(), titles["content_id"].to_pylist()), users, titles)
 
 
