@@ -117,6 +117,19 @@ def test_simulated_ratings_in_training_are_not_seen() -> None:
     assert evaluate(scoring([[3, 2, 1]], train), train, test, SETTINGS).ranking["als"].ndcg == 1.0
 
 
+def test_who_is_not_known_is_judged_by_the_popular_list_that_they_get() -> None:
+    train = rated(3, N, [(0, 9, 5.0), (1, 9, 5.0), (1, 8, 4.0)])
+    test = rated(3, N, [(2, 9, 5.0)])
+    found = evaluate(scoring([[1] * N, [1] * N, [0] * N], train), train, test, SETTINGS)
+    assert found.ranking["als"].ndcg == found.ranking["popularity"].ndcg == 1.0
+
+
+def test_blocks_do_not_change_the_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate(scoring(SCORES, TRAIN), TRAIN, TEST, SETTINGS)
+    monkeypatch.setattr("nextreel.model.rank._BLOCK_SCORES", 1)
+    assert evaluate(scoring(SCORES, TRAIN), TRAIN, TEST, SETTINGS) == whole
+
+
 def test_random_lists_leave_out_what_is_seen() -> None:
     train = rated(1, 12, [(0, t, 3.0) for t in range(6)])
     test = rated(1, 12, [(0, 8, 5.0)])
