@@ -170,6 +170,20 @@ def test_available_now_goes_no_further_than_its_start(ready: Settings) -> None:
     assert stream.reportLatestOffset() == {topic: {"0": 40, "1": 0}}
 
 
+def test_a_topic_that_is_left_and_comes_back_is_read_on_where_it_was(ready: Settings) -> None:
+    users, movies = ready.kafka.users, ready.kafka.movies
+    send(ready, users, 0, [b"x"] * 5)
+    send(ready, movies, 0, [b"x"] * 3)
+    one, other = reader(ready), reader(ready, movies)
+    first = one.latestOffset(one.initialOffset(), ReadAllAvailable())
+    second = other.latestOffset(first, ReadAllAvailable())
+    assert [(r.topic, r.begin, r.end) for r in other.partitions(first, second)] == [(movies, 0, 3)]
+    send(ready, users, 0, [b"x"] * 2)
+    third = one.latestOffset(second, ReadAllAvailable())
+    assert [(r.topic, r.begin, r.end) for r in one.partitions(second, third)] == [(users, 5, 7)]
+    assert third == {users: {"0": 7, "1": 0}, movies: {"0": 3, "1": 0}}
+
+
 def test_a_partition_that_is_new_to_the_checkpoint_is_read_from_its_start(ready: Settings) -> None:
     topic = ready.kafka.users
     send(ready, topic, 1, [b"x"] * 5)

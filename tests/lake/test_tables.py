@@ -62,6 +62,12 @@ def test_all_days_are_read_and_what_is_not_committed_is_not(spark: SparkSession,
     assert found["u1"]["timestamp"] == START + timedelta(minutes=1)
 
 
+def test_a_path_of_glob_characters_means_itself(spark: SparkSession, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "a{b,c}[d]*é ?")
+    write(lake, 0, "users", event("u1", 1, 0))
+    assert by_id(tables.users(spark, lake), "user_id").keys() == {"u1"}
+
+
 def test_files_with_fewer_columns_are_read_as_null(spark: SparkSession, lake: Lake) -> None:
     older = SCHEMAS["users"].remove(SCHEMAS["users"].get_field_index("pais"))
     rows = pa.Table.from_pylist([event("u1", 1, 0)], older)

@@ -130,7 +130,8 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             (t, p): max(0, ends.get(t, {}).get(p, begin) - begin) for t, ps in begins.items() for p, begin in ps.items()
         }
         taken = share(waiting, limit.max_rows) if isinstance(limit, ReadMaxRows) else waiting
-        return {t: {p: begin + taken[t, p] for p, begin in ps.items()} for t, ps in begins.items()}
+        # Topics that are no longer subscribed keep their place, should they come back.
+        return start | {t: {p: begin + taken[t, p] for p, begin in ps.items()} for t, ps in begins.items()}
 
     def reportLatestOffset(self) -> Offsets:  # noqa: N802
         """Return the end of the topics, for the query's progress."""
@@ -155,8 +156,8 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Return one range a topic partition that has new messages, cut so that every core has work."""
         found = self._watermarks()
         ranges = []
-        for topic, partitions in end.items():
-            for name, stop in partitions.items():
+        for topic in self._topics:
+            for name, stop in end.get(topic, {}).items():
                 low, high = found[topic].get(int(name), (0, 0))
                 begin = self._begin(topic, name, start, (low, high))
                 if stop > high:

@@ -23,10 +23,10 @@ def create_topics(kafka: KafkaSettings) -> dict[str, bool]:
 
     Returns for each topic whether it was created now. Raises `errors.KafkaError` where the broker refuses.
     """
-    admin = AdminClient(kafka.client_config | QUIET)
     wanted = [NewTopic(t, kafka.partitions, kafka.replication) for t in topics_by_type(kafka).values()]
     created = {}
     try:
+        admin = AdminClient(kafka.client_config | QUIET)
         for topic, future in admin.create_topics(wanted, request_timeout=_SECONDS).items():
             try:
                 future.result(2 * _SECONDS)  # the request itself ends before, with its own error

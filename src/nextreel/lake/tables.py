@@ -1,6 +1,8 @@
 """The lake as Spark reads it: explicit schemas, and the latest state of users and titles."""
 
+import re
 from functools import reduce
+from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
@@ -15,7 +17,13 @@ def read_table(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
     schema = from_arrow_schema(SCHEMAS[table])
     if not lake.files(table):
         return spark.createDataFrame([], schema.add("date", "date"))
-    return spark.read.schema(schema).option("basePath", str(lake.table(table))).parquet(f"{lake.table(table)}/date=*")
+    path = lake.table(table)
+    return spark.read.schema(schema).option("basePath", str(path)).parquet(f"{_literal(path)}/date=*")
+
+
+def _literal(path: Path) -> str:
+    """Return a path whose own characters mean nothing to Hadoop's globs."""
+    return re.sub(r"([\\*?\[\]{}])", r"\\\1", str(path))
 
 
 def latest(events: DataFrame) -> DataFrame:
