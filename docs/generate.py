@@ -42,8 +42,8 @@ def settings() -> str:
         _NOTE + "Flag (`--set KEY=VALUE`) over environment over file (`nextreel.toml`) over default.\n",
     ]
     lines += [
-        "`<NAME>` is the name of a setting of librdkafka's or Spark's, with underscores for its dots. Variables have no",
-        "capital letters to tell: Spark's settings that need them go into the file or `--set`.\n",
+        "`<NAME>` is the name of a setting of librdkafka's or Spark's, with underscores for its dots. Variables have",
+        "no capital letters to tell: Spark's settings that need them go into the file or `--set`.\n",
     ]
     lines += ["| key | environment | default | what it is |", "|---|---|---|---|", *_rows(Settings, "")]
     return "\n".join(lines) + "\n"

@@ -125,6 +125,22 @@ def test_what_is_in_the_environment_is_not_installed_again(
     assert len(started) == 2
 
 
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [([0, 0, 0], 0), ([0, -9, 0], 137), ([0, 0, -15], 143), ([-9, 1, 0], 137), ([0, 2, 1], 2), ([1, -9, 2], 1)],
+)
+def test_a_checker_that_fails_or_is_killed_is_no_success(
+    run: ModuleType, codes: list[int], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter(codes)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(run, "wanted", lambda _: [])
+    monkeypatch.setattr(run, "link_package", lambda: None)
+    monkeypatch.setattr(run.subprocess, "run", lambda c, **_: subprocess.CompletedProcess(c, next(left)))
+    assert run.main(["check"]) == expected
+    assert list(left) == []
+
+
 def test_the_lock_files_are_what_the_script_knows(run: ModuleType) -> None:
     assert sorted(run.LOCKED) == [lock.stem for lock in LOCKS]
     assert {name for extras in run.EXTRAS.values() for name in extras} | {"runtime", "java"} <= set(run.LOCKED)

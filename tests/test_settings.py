@@ -1,14 +1,18 @@
 """Settings: which source wins, and that whatever is refused is named with its value and where it came from."""
 
 import json
+import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel
 
+from nextreel import cli, settings
 from nextreel.errors import SettingsError
-from nextreel.settings import Settings, load
+from nextreel.settings import KafkaSettings, Section, Settings, TrainSettings, load
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +74,40 @@ def test_other_variables_are_not_ours() -> None:
     assert load({}, {"NEXTREEL_VENV": "/x", "TRAIN_FACTORS": "1", "nextreel_train_factors": "1"}) == Settings()
 
 
+SERVICE_LINKS = [
+    "NEXTREEL_SERVICE_HOST",
+    "NEXTREEL_SERVICE_PORT",
+    "NEXTREEL_SERVICE_PORT_HTTP",
+    "NEXTREEL_PORT",
+    "NEXTREEL_PORT_8000_TCP",
+    "NEXTREEL_PORT_8000_TCP_PROTO",
+    "NEXTREEL_PORT_8000_TCP_PORT",
+    "NEXTREEL_PORT_8000_TCP_ADDR",
+    "NEXTREEL_PORT_53_UDP",
+]
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_not_ours() -> None:
+    assert load({}, dict.fromkeys(SERVICE_LINKS, "tcp://10.0.0.7:8000")) == Settings()
+
+
+@pytest.mark.parametrize(
+    "name", ["SERVICE", "SERVICE_HOSTS", "SERVICE_PORTS", "PORTS", "PORT_8000", "PORT_X_TCP", "PORT_8000_TCPX"]
+)
+def test_what_only_looks_like_it_is_refused(name: str) -> None:
+    assert refusal(environ={f"NEXTREEL_{name}": "1"}).startswith(f"NEXTREEL_{name} sets nothing")
+
+
+def test_a_variable_sets_the_longest_section_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Longer(Section):
+        train: TrainSettings = TrainSettings()
+        train_kafka: KafkaSettings = KafkaSettings()
+
+    monkeypatch.setattr(settings, "Settings", Longer)
+    assert settings._key_of_variable("NEXTREEL_TRAIN_KAFKA_PARTITIONS") == ("train_kafka", "partitions")
+    assert settings._key_of_variable("NEXTREEL_TRAIN_FACTORS") == ("train", "factors")
+
+
 def test_names_with_underscores_and_sections_in_sections() -> None:
     given = {"NEXTREEL_INGEST_MAX_OFFSETS_PER_TRIGGER": "5", "NEXTREEL_RATINGS_WEIGHTS_AGE_RATING": "0.7"}
     settings = load({"ratings.weights.genres": "0.9"}, given)
@@ -127,6 +165,65 @@ def test_secrets_are_not_in_refusals() -> None:
     flags = {"kafka.client.sasl.password": "s3cret", "kafka.users": "x", "kafka.movies": "x", "kafka.partitions": "0"}
     assert "s3cret" not in refusal(flags)
     assert "s3cret" not in refusal(flags | {"kafka.partitions": "1"})
+
+
+GIVEN = '{"sasl.password":"hunter2"}'
+
+
+@pytest.mark.parametrize("table", ["kafka.client", "spark.conf"])
+def test_a_value_for_a_free_table_is_not_shown_but_what_to_do_is(table: str) -> None:
+    name = "NEXTREEL_" + table.upper().replace(".", "_")
+    for message in (refusal(environ={name: GIVEN}), refusal({table: GIVEN})):
+        assert f"{table} (from " in message
+        assert "hunter2" not in message
+        assert f"{name}_<NAME>=… or --set {table}.<name>=…" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kafka.client = 'sasl.password=hunter2'",
+        "kafka.client = ['sasl.password=hunter2']",
+        "[[kafka.client]]\nsasl.password = 'hunter2'",
+        "[[kafka]]\nclient.sasl.password = 'hunter2'",
+        "kafka = 'client.sasl.password=hunter2'",
+        "spark.conf = 'fs.s3a.secret.key=hunter2'",
+        "spark = 'conf.fs.s3a.secret.key=hunter2'",
+    ],
+)
+def test_the_file_s_value_for_a_free_table_is_not_shown(text: str, tmp_path: Path) -> None:
+    file = written(tmp_path, text)
+    for environ in ({}, {"NEXTREEL_KAFKA_CLIENT_X": "1", "NEXTREEL_SPARK_CONF_X": "1"}):
+        message = refusal(environ=environ, file=file)
+        assert "hunter2" not in message
+        assert "kafka" in message or "spark" in message
+
+
+def test_an_entry_of_a_free_table_that_was_given_a_value() -> None:
+    message = refusal(environ={"NEXTREEL_KAFKA_CLIENT": GIVEN, "NEXTREEL_KAFKA_CLIENT_SASL_MECHANISM": "PLAIN"})
+    assert message == (
+        "NEXTREEL_KAFKA_CLIENT_SASL_MECHANISM sets kafka.client.sasl.mechanism, but kafka.client was given as a single "
+        "value: it is no table; set its entries one by one, as NEXTREEL_KAFKA_CLIENT_<NAME>=… or "
+        "--set kafka.client.<name>=…"
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "fs.azure.account.key.films.dfs.core.windows.net",
+        "fs.s3a.access.key",
+        "fs.s3a.secret.key",
+        "spark.ssl.keyPassword",
+        "fs.azure.sas.token",
+    ],
+)
+def test_spark_secrets_are_masked_on_the_command_line(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(logging.getLogger(), "addFilter", lambda _: None)
+    given = ["--set", f"spark.conf.{key}=hunter2", "--set", "spark.conf.spark.task.maxFailures=9"]
+    shown = CliRunner().invoke(cli.main, [*given, "settings"])
+    assert json.loads(shown.stdout)["spark"]["conf"] == {key: "**********", "spark.task.maxFailures": "9"}
 
 
 # What is refused: its key, its value, its origin
@@ -262,7 +359,8 @@ def test_every_setting_has_a_variable(key: str) -> None:
     try:
         settings = load({}, environ)
     except SettingsError as error:
-        assert f"{key} = 'no number'" in str(error)  # noqa: PT017 (settings of text take it)
+        given = "" if key in ("kafka.client", "spark.conf") else " = 'no number'"
+        assert f"{key}{given} (from " in str(error)  # noqa: PT017 (settings of text take it)
     else:
         section, _, name = f".{key}".rpartition(".")
         found = settings if not section else getattr(settings, section[1:])

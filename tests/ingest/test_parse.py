@@ -25,8 +25,8 @@ from nextreel.events.contract import (
 from nextreel.events.encode import encode
 from nextreel.events.faults import FAULTS
 from nextreel.events.world import World, WorldConfig
+from nextreel.ingest.consume import MESSAGES
 from nextreel.ingest.parse import Parsed, parse
-from nextreel.ingest.source import MESSAGES
 from nextreel.lake.layout import QUARANTINE, SCHEMAS
 
 NOW = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxRows
 
 from nextreel.errors import DataLossError, KafkaError, SettingsError
-from nextreel.ingest import source
-from nextreel.ingest.source import KafkaRange, KafkaSource, KafkaStreamReader, Offsets, read_range, share
+from nextreel.ingest import consume
+from nextreel.ingest.consume import MESSAGES, KafkaRange, read_ranges
+from nextreel.ingest.source import KafkaSource, KafkaStreamReader, Offsets, dealt, share
 from nextreel.kafka.topics import create_topics
 from nextreel.settings import Settings
 
@@ -61,7 +62,11 @@ def reader(settings: Settings, topics: str | None = None, **options: str) -> Kaf
 
 def read(settings: Settings, begin: int, end: int, partition: int = 0) -> pa.Table:
     wanted = KafkaRange(settings.kafka.users, partition, begin, end)
-    return pa.Table.from_batches(read_range(settings.kafka.client_config, wanted), source.MESSAGES)
+    return pa.Table.from_batches(read_ranges(settings.kafka.client_config, [wanted]), MESSAGES)
+
+
+def planned(stream: KafkaStreamReader, start: Offsets, end: Offsets) -> list[KafkaRange]:
+    return [r for task in stream.partitions(start, end) for r in task.ranges]
 
 
 @pytest.fixture
@@ -73,7 +78,7 @@ def ready(settings: Settings) -> Settings:
 def test_a_range_is_read_whole_in_order_and_in_blocks(ready: Settings) -> None:
     send(ready, ready.kafka.users, 1, (b"v%d" % i for i in range(25_000)))
     wanted = KafkaRange(ready.kafka.users, 1, 0, 25_000)
-    blocks = list(read_range(ready.kafka.client_config, wanted))
+    blocks = list(read_ranges(ready.kafka.client_config, [wanted]))
     assert len(blocks) >= 3
     table = pa.Table.from_batches(blocks)
     assert table.column("offset").to_pylist() == list(range(25_000))
@@ -101,7 +106,7 @@ def test_messages_without_key_or_value_and_their_times(ready: Settings) -> None:
     assert table.column("value").to_pylist() == [None, b"", b"x"]
     assert table.column("key").to_pylist() == [b"gone", None, b""]
     micros = table.column("timestamp").cast(pa.int64()).to_pylist()
-    assert micros == [1_700_000_000_123_000, 1_700_000_000_124_000, 2**63 - 1]
+    assert micros == [1_700_000_000_123_000, 1_700_000_000_124_000, (2**63 - 1) // 1000 * 1000]
     assert table.column("timestampType").to_pylist() == [0, 0, 0]
 
 
@@ -113,12 +118,12 @@ def test_compressed_topics(ready: Settings, codec: str) -> None:
 
 
 def test_a_broker_that_falls_silent_is_an_error(ready: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "_PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(consume, "_PATIENCE_SECONDS", 2.0)
     send(ready, ready.kafka.users, 0, [b"only one"])
     wanted = KafkaRange(ready.kafka.users, 0, 0, 1)
     client = ready.kafka.client_config | {"bootstrap.servers": "127.0.0.1:1"}
     with pytest.raises(KafkaError, match=f"{ready.kafka.users} partition 0: no answer for 2 s at offset 0"):
-        list(read_range(client, wanted))
+        list(read_ranges(client, [wanted]))
 
 
 # The plan of a stream
@@ -141,7 +146,7 @@ def test_micro_batches_end_at_the_limit_and_together_take_all(ready: Settings) -
     at: Offsets = stream.initialOffset()
     steps = 0
     while (end := stream.latestOffset(at, limit)) != at:
-        ranges = stream.partitions(at, end)
+        ranges = planned(stream, at, end)
         assert 0 < sum(r.end - r.begin for r in ranges) <= 100
         assert {(r.topic, str(r.partition)): (r.begin, r.end) for r in ranges} == {
             (t, p): (at[t][p], end[t][p]) for t in end for p in end[t] if end[t][p] > at[t][p]
@@ -177,10 +182,10 @@ def test_a_topic_that_is_left_and_comes_back_is_read_on_where_it_was(ready: Sett
     one, other = reader(ready), reader(ready, movies)
     first = one.latestOffset(one.initialOffset(), ReadAllAvailable())
     second = other.latestOffset(first, ReadAllAvailable())
-    assert [(r.topic, r.begin, r.end) for r in other.partitions(first, second)] == [(movies, 0, 3)]
+    assert [(r.topic, r.begin, r.end) for r in planned(other, first, second)] == [(movies, 0, 3)]
     send(ready, users, 0, [b"x"] * 2)
     third = one.latestOffset(second, ReadAllAvailable())
-    assert [(r.topic, r.begin, r.end) for r in one.partitions(second, third)] == [(users, 5, 7)]
+    assert [(r.topic, r.begin, r.end) for r in planned(one, second, third)] == [(users, 5, 7)]
     assert third == {users: {"0": 7, "1": 0}, movies: {"0": 3, "1": 0}}
 
 
@@ -189,16 +194,41 @@ def test_a_partition_that_is_new_to_the_checkpoint_is_read_from_its_start(ready:
     send(ready, topic, 1, [b"x"] * 5)
     stream = reader(ready)
     end = stream.latestOffset({topic: {"0": 0}}, ReadAllAvailable())
-    assert stream.partitions({topic: {"0": 0}}, end) == [KafkaRange(topic, 1, 0, 5)]
+    assert planned(stream, {topic: {"0": 0}}, end) == [KafkaRange(topic, 1, 0, 5)]
 
 
-def test_a_long_range_is_cut_for_the_cores_without_gap_or_overlap() -> None:
-    whole = KafkaRange("t", 3, 17, 1_000_017)
-    pieces = source._cut(whole)
-    assert [p.begin for p in pieces] == [17, *(p.end for p in pieces[:-1])]
-    assert pieces[-1].end == whole.end
-    assert {(p.topic, p.partition) for p in pieces} == {("t", 3)}
-    assert source._cut(KafkaRange("t", 3, 17, 18)) == [KafkaRange("t", 3, 17, 18)]
+RANGES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 120_000)), max_size=12).map(
+    lambda drawn: [KafkaRange("t", i, begin, begin + n) for i, (begin, n) in enumerate(drawn)]
+)
+
+
+@given(RANGES, st.integers(1, 9))
+def test_ranges_are_dealt_without_gap_or_overlap(ranges: list[KafkaRange], cores: int) -> None:
+    tasks = dealt(ranges, cores)
+    assert len(tasks) <= cores
+    pieces = [piece for task in tasks for piece in task.ranges]
+    assert all(len(piece) > 0 for piece in pieces)
+    assert [p.partition for p in pieces] == sorted(p.partition for p in pieces)
+    for whole in ranges:
+        own = [p for p in pieces if p.partition == whole.partition]
+        assert [p.begin for p in own] == [whole.begin, *(p.end for p in own[:-1])]
+        assert own[-1].end == whole.end
+
+
+@given(RANGES, st.integers(1, 9))
+def test_ranges_are_dealt_evenly(ranges: list[KafkaRange], cores: int) -> None:
+    sizes = [sum(map(len, task.ranges)) for task in dealt(ranges, cores)]
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert len(sizes) == 1 or min(sizes, default=10_000) >= 10_000
+
+
+def test_ranges_by_hand() -> None:
+    a, b = KafkaRange("a", 0, 5, 30_005), KafkaRange("b", 1, 0, 10_000)
+    assert [task.ranges for task in dealt([a, b], 2)] == [
+        (KafkaRange("a", 0, 5, 20_005),),
+        (KafkaRange("a", 0, 20_005, 30_005), b),
+    ]
+    assert [task.ranges for task in dealt([b], 2)] == [(b,)]
 
 
 def test_a_topic_that_was_made_anew_is_data_loss(ready: Settings) -> None:
@@ -235,9 +265,9 @@ def test_data_loss_that_is_accepted_reads_what_is_there(ready: Settings, limit: 
     start = {topic: {"0": 50, "1": 0}}  # of a topic that had more
     end = stream.latestOffset(start, limit)
     assert end == {topic: {"0": 5, "1": 0}}
-    assert stream.partitions({topic: {"0": 3}}, {topic: {"0": 60}}) == [KafkaRange(topic, 0, 3, 5)]
-    ranges = stream.partitions(start, end)
-    assert [m for r in ranges for b in stream.read(r) for m in b.column("offset").to_pylist()] == [0, 1, 2, 3, 4]
+    assert planned(stream, {topic: {"0": 3}}, {topic: {"0": 60}}) == [KafkaRange(topic, 0, 3, 5)]
+    tasks = stream.partitions(start, end)
+    assert [m for t in tasks for b in stream.read(t) for m in b.column("offset").to_pylist()] == [0, 1, 2, 3, 4]
 
 
 # Options
@@ -301,7 +331,7 @@ def test_the_schema_is_that_of_spark_s_own_source() -> None:
     names = [column.split()[0] for column in str(spark_s.schema()).split(", ")]
     assert (
         names
-        == source.MESSAGES.names
+        == MESSAGES.names
         == [
             "key",
             "value",

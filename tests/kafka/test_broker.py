@@ -1,5 +1,7 @@
 """The embedded broker: on loopback only, and gone with whoever started it."""
 
+import errno
+import logging
 import os
 import signal
 import socket
@@ -10,8 +12,10 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from click.testing import CliRunner
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from nextreel import cli
 from nextreel.errors import BrokerError, KafkaError
 from nextreel.kafka.broker import embedded_broker, is_free
 
@@ -83,6 +87,25 @@ def test_a_port_is_free_again() -> None:
         port = taken.getsockname()[1]
         assert not is_free(port)
     assert is_free(port)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EADDRNOTAVAIL])
+def test_a_port_that_may_not_be_used_is_not_called_taken(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: socket.socket, __: tuple[str, int]) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+    with pytest.raises(BrokerError, match=f"port 80 of 127.0.0.1 cannot be used: {os.strerror(number)}"):
+        is_free(80)
+
+
+@pytest.mark.parametrize("port", ["70000", "65536", "-1", "http"])
+def test_a_number_that_is_no_port_is_refused(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(logging.getLogger(), "addFilter", lambda _: None)
+    answer = CliRunner().invoke(cli.main, ["broker", "--port", port])
+    assert answer.exit_code == 2
+    assert "Invalid value for '--port'" in answer.stderr
 
 
 PARENT = """

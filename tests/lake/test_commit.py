@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextreel.errors import LakeError
-from nextreel.lake.commit import StagedFile, commit, committed_offsets, is_committed, lock, recover, stage
+from nextreel.lake.commit import commit, committed_offsets, is_committed, lock, recover
 from nextreel.lake.layout import Lake
+from nextreel.lake.write import StagedFile, stage
 
 QUERY = "0123456789-query"
 DAY = "2026-01-31"
@@ -112,7 +113,7 @@ import pyarrow as pa
 
 lake, survived = Lake(Path(sys.argv[1])), int(sys.argv[2])
 batch = (("users", [1, 2]), ("users", [3]), ("movies", [4]))
-files = [c.stage(lake, table, "2026-01-31", pa.table({"n": numbers})) for table, numbers in batch]
+files = [stage(lake, table, "2026-01-31", pa.table({"n": numbers})) for table, numbers in batch]
 rename = Path.rename
 
 def counted(self, target):

@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType, event_schema
-from nextreel.lake.commit import commit, stage
+from nextreel.lake.commit import commit
 from nextreel.lake.layout import LINEAGE, QUARANTINE, SCHEMAS, Lake
 from nextreel.lake.quarantine import reasons
+from nextreel.lake.write import stage
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from nextreel.lake.commit import commit, stage
+from nextreel.lake.commit import commit
 from nextreel.lake.layout import QUARANTINE, SCHEMAS, Lake
 from nextreel.lake.quarantine import reasons
+from nextreel.lake.write import stage
 
 
 def write(lake: Lake, batch: int, date: str, *given: str) -> None:

@@ -2,12 +2,17 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import psutil
+import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
+from nextreel.errors import NextreelError
+from nextreel.lake import session
 from nextreel.lake.session import spark_session
 from nextreel.settings import Settings, load
 
@@ -61,3 +66,121 @@ def test_it_starts_from_its_class_archive_or_leaves_one(spark: SparkSession) -> 
     last = archive[-1].partition("=")[2].split(os.pathsep)[-1]
     assert Path(last).parent == Path(sys.prefix, "spark")
     assert "--add-modules=jdk.incubator.vector" not in command
+
+
+# Where what a start needs is kept
+
+
+@pytest.fixture
+def unwritable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A Python environment and a home that nothing can be made in, for root neither: they are files."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "file"))
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return monkeypatch
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="there, the package and the Java are used as they are")
+
+
+@posix
+def test_it_starts_from_an_environment_that_cannot_be_written(
+    unwritable: pytest.MonkeyPatch, home: Settings, tmp_path: Path
+) -> None:
+    unwritable.setattr(session, "SparkSession", MagicMock())
+    unwritable.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    spark_session(home)
+    (cache,) = (tmp_path / "caches" / "nextreel" / "spark").iterdir()
+    assert (cache / "java-home" / "bin" / "java").exists()
+    assert (cache / "spark-home" / "jars").is_dir()
+
+
+def test_the_environment_keeps_it_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
+    assert session._cache_folder() == tmp_path / "environment" / "spark"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path / "environment" / "spark")
+    assert session._cache_folder().parent == tmp_path / "caches" / "nextreel" / "spark"
+
+
+@posix
+@pytest.mark.parametrize("given", [None, "", "caches"])
+def test_the_user_s_cache_is_in_the_home(given: str | None, unwritable: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unwritable.chdir(tmp_path)
+    unwritable.setenv("HOME", str(tmp_path / "ana"))
+    if given is not None:
+        unwritable.setenv("XDG_CACHE_HOME", given)
+    assert session._cache_folder().parent == tmp_path / "ana" / ".cache" / "nextreel" / "spark"
+
+
+def test_environments_do_not_share_a_folder_of_the_user_s(unwritable: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unwritable.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    first = session._cache_folder()
+    assert session._cache_folder() == first
+    unwritable.setattr(sys, "prefix", str(tmp_path / "file" / "other"))
+    assert session._cache_folder() != first
+
+
+@posix
+def test_the_last_resort_is_a_temporary_folder_of_the_user_s_own(
+    unwritable: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = session._cache_folder().parent
+    assert folder == tmp_path / "temporary" / f"nextreel-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert session._cache_folder().parent == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@posix
+@pytest.mark.parametrize("what", ["another's", "a link", "a file"])
+def test_another_s_temporary_folder_is_refused(what: str, unwritable: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    user = os.getuid() + 1 if what == "another's" else os.getuid()
+    unwritable.setattr(os, "getuid", lambda: user)
+    folder = tmp_path / "temporary" / f"nextreel-{user}"
+    if what == "another's":
+        folder.mkdir()
+    elif what == "a link":
+        folder.symlink_to(tmp_path)
+    else:
+        folder.touch()
+    with pytest.raises(NextreelError, match="Set XDG_CACHE_HOME to a folder that can be"):
+        session._cache_folder()
+
+
+@posix
+def test_two_first_starts_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, link = Path(pyspark.__file__).parent, Path.symlink_to
+
+    def just_made_by_another(path: Path, target: Path) -> None:
+        os.symlink(target, tmp_path / "spark-home" / target.name)
+        link(path, target)
+
+    monkeypatch.setattr(Path, "symlink_to", just_made_by_another)
+    home = session._spark_home(tmp_path)
+    assert {p.name for p in home.iterdir()} == {p.name for p in package.iterdir()} - {"python"}
+    assert (home / "jars").readlink() == package / "jars"
+
+
+@posix
+def test_links_to_where_the_environment_was_are_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "spark-home").mkdir()
+    (tmp_path / "spark-home" / "jars").symlink_to(tmp_path / "gone")
+    assert (session._spark_home(tmp_path) / "jars").is_dir()
+
+
+def test_variables_of_other_threads_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXTREEL_TEST_GIVEN", "before")
+    for name in ("NEXTREEL_TEST_ABSENT", "NEXTREEL_TEST_OTHER"):
+        monkeypatch.setenv(name, "")  # so that it is as it was afterwards
+        monkeypatch.delenv(name)
+    with session._environment({"NEXTREEL_TEST_GIVEN": "within", "NEXTREEL_TEST_ABSENT": "within"}):
+        assert (os.environ["NEXTREEL_TEST_GIVEN"], os.environ["NEXTREEL_TEST_ABSENT"]) == ("within", "within")
+        os.environ["NEXTREEL_TEST_OTHER"] = "another thread's"
+    assert os.environ["NEXTREEL_TEST_GIVEN"] == "before"
+    assert "NEXTREEL_TEST_ABSENT" not in os.environ
+    assert os.environ["NEXTREEL_TEST_OTHER"] == "another thread's"

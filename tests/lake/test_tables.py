@@ -9,8 +9,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from nextreel.lake import tables
-from nextreel.lake.commit import commit, stage
+from nextreel.lake.commit import commit
 from nextreel.lake.layout import SCHEMAS, Lake
+from nextreel.lake.write import stage
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -2,37 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from nextreel.errors import LakeError
-from nextreel.events.contract import EventType
 from nextreel.ingest import source
-from nextreel.ingest.parse import parse
+from nextreel.ingest.stage import stage_messages
 from nextreel.kafka.topics import topics_by_type
-from nextreel.lake.commit import Offsets, StagedFile, commit, is_committed, lock, recover, stage
+from nextreel.lake.commit import Offsets, commit, is_committed, lock, recover
 from nextreel.lake.layout import QUARANTINE, Lake
+from nextreel.lake.write import StagedFile
 from nextreel.settings import Settings
 
 _NAME = "nextreel-ingest"
-_STAGED = "name string, table string, date string, rows bigint, bytes bigint, unknown_fields bigint"
-_STAGED_ARROW = pa.schema(
-    [
-        ("name", pa.string()),
-        ("table", pa.string()),
-        ("date", pa.string()),
-        ("rows", pa.int64()),
-        ("bytes", pa.int64()),
-        ("unknown_fields", pa.int64()),
-    ]
-)
 
 
 @dataclass
@@ -91,9 +77,9 @@ def start_ingest(
     trigger: dict[str, Any] = {"availableNow": True}
     if not available_now:
         trigger = {"processingTime": f"{settings.ingest.trigger_seconds} seconds"}
-    writer = _LakeWriter(lake, {t: e for e, t in topics_by_type(settings.kafka).items()}, on_batch)
+    writer = _LakeWriter(lake, on_batch)
     return (
-        read_topics(spark, settings)
+        _staged(spark, settings, lake)
         .writeStream.queryName(_NAME)
         .option("checkpointLocation", str(lake.checkpoint))
         .trigger(**trigger)
@@ -104,34 +90,46 @@ def start_ingest(
 
 def read_topics(spark: SparkSession, settings: Settings) -> DataFrame:
     """Return the four topics as one stream, with the columns of Spark's Kafka source."""
-    options = {f"kafka.{key}": value for key, value in settings.kafka.client_config.items()} | {
+    if settings.ingest.connector == "jvm":
+        return spark.readStream.format("kafka").options(**_options(settings)).load()
+    spark.dataSource.register(source.KafkaSource)
+    return spark.readStream.format(source.FORMAT).options(**_options(settings)).load()
+
+
+def _staged(spark: SparkSession, settings: Settings, lake: Lake) -> DataFrame:
+    """Return the topics as staged files: rows of `nextreel.ingest.source.STAGED`."""
+    types = {topic: event_type for event_type, topic in topics_by_type(settings.kafka).items()}
+    if settings.ingest.connector == "jvm":
+        root = lake.root
+        return read_topics(spark, settings).mapInArrow(lambda found: stage_messages(found, root, types), source.STAGED)
+    spark.dataSource.register(source.LakeSource)
+    options = _options(settings) | {"lake": str(lake.root), "eventTypes": json.dumps(types)}
+    return spark.readStream.format(source.LAKE_FORMAT).options(**options).load()
+
+
+def _options(settings: Settings) -> dict[str, str]:
+    client = {f"kafka.{key}": value for key, value in settings.kafka.client_config.items()}
+    return client | {
         "subscribe": ",".join(topics_by_type(settings.kafka).values()),
         "startingOffsets": settings.ingest.starting_offsets,
         "maxOffsetsPerTrigger": str(settings.ingest.max_offsets_per_trigger),
         "failOnDataLoss": str(settings.ingest.fail_on_data_loss).lower(),
     }
-    connector = "kafka"
-    if settings.ingest.connector == "python":
-        spark.dataSource.register(source.KafkaSource)
-        connector = source.FORMAT
-    return spark.readStream.format(connector).options(**options).load()
 
 
 class _LakeWriter:
-    """Writes micro-batches to the lake: parsing and Parquet in the tasks, the commit on the driver."""
+    """Commits micro-batches: their files are written by the tasks, and named here."""
 
-    def __init__(self, lake: Lake, topics: Mapping[str, EventType], on_batch: Callable[[Batch], None]):
+    def __init__(self, lake: Lake, on_batch: Callable[[Batch], None]):
         self._lake = lake
-        self._topics = dict(topics)
         self._on_batch = on_batch
 
-    def write(self, messages: DataFrame, batch_id: int) -> None:
-        query_id = messages.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or ""
+    def write(self, staged: DataFrame, batch_id: int) -> None:
+        query_id = staged.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or ""
         ends = _ends(self._lake, batch_id)
         if is_committed(self._lake, query_id, batch_id, ends):
             return
-        task = _stager(self._lake.root, self._topics, datetime.now(UTC))
-        found = messages.mapInArrow(task, _STAGED).collect()
+        found = staged.collect()
         files = [StagedFile(r.name, r.table, r.date, r.rows, r.bytes) for r in found]
         commit(self._lake, query_id, batch_id, files, ends)
         batch = Batch(batch_id, unknown_fields=sum(r.unknown_fields for r in found))
@@ -147,28 +145,3 @@ def _ends(lake: Lake, batch_id: int) -> Offsets:
     assert version == "v1"  # noqa: S101 (the log's format, of every Spark 3 and 4)
     found: Offsets = json.loads(offsets)
     return found
-
-
-def _stager(
-    root: Path, topics: Mapping[str, EventType], now: datetime
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return the task: messages in; one staged file a table out, by name."""
-
-    def stage_messages(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        parts: dict[str, list[pa.Table]] = {}
-        unknown = 0
-        for batch in batches:
-            parsed = parse(batch, topics, now)
-            unknown += parsed.unknown_fields.total()
-            for table, rows in parsed.tables.items():
-                parts.setdefault(table, []).append(rows)
-        rows_out = []
-        for table, tables in parts.items():
-            file = stage(Lake(root), table, now.date().isoformat(), pa.concat_tables(tables))
-            rows_out.append((file.name, file.table, file.date, file.rows, file.bytes, unknown))
-            unknown = 0
-        if rows_out:
-            arrays = [pa.array(c, f.type) for c, f in zip(zip(*rows_out, strict=True), _STAGED_ARROW, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=_STAGED_ARROW)
-
-    return stage_messages

@@ -5,14 +5,16 @@ its place: ``kafka.bootstrap.servers`` (and any other client setting behind ``ka
 ``startingOffsets`` (earliest, latest), ``maxOffsetsPerTrigger``, ``failOnDataLoss``.
 """
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import (
     ReadAllAvailable,
@@ -21,41 +23,30 @@ from pyspark.sql.streaming.datasource import (
     SupportsTriggerAvailableNow,
 )
 
-from nextreel.errors import DataLossError, KafkaError, SettingsError
-from nextreel.kafka.topics import QUIET
+from nextreel.errors import DataLossError, SettingsError
+from nextreel.ingest.consume import KafkaRange, read_ranges
 from nextreel.kafka.watermarks import WatermarkReader, Watermarks
 
 FORMAT = "nextreel_kafka"
+LAKE_FORMAT = "nextreel_lake"
 
 #: The columns of Spark's Kafka source.
 SCHEMA = "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, timestampType int"
-MESSAGES = pa.schema(
-    [
-        pa.field("key", pa.binary()),
-        pa.field("value", pa.binary()),
-        pa.field("topic", pa.string()),
-        pa.field("partition", pa.int32()),
-        pa.field("offset", pa.int64()),
-        pa.field("timestamp", pa.timestamp("us", tz="UTC")),
-        pa.field("timestampType", pa.int32()),
-    ]
-)
 
-_BLOCK = 10_000
-_MICROSECONDS_MAX = 2**63 - 1
-_PATIENCE_SECONDS = 60.0
+#: A staged file: its name, table and day, what is in it, and the task's unknown fields on the first of its files.
+STAGED = "name string, table string, date string, rows bigint, bytes bigint, unknown_fields bigint"
+
+#: So many messages are worth a task of their own.
+_LEAST_A_TASK = 10_000
 
 Offsets = dict[str, dict[str, int]]
 
 
 @dataclass
-class KafkaRange(InputPartition):
-    """Offsets ``begin`` (included) to ``end`` (not included) of one topic partition: one Spark task."""
+class KafkaTask(InputPartition):
+    """What one Spark task reads."""
 
-    topic: str
-    partition: int
-    begin: int
-    end: int
+    ranges: tuple[KafkaRange, ...]
 
 
 class KafkaSource(DataSource):
@@ -152,8 +143,8 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         found = self._watermarks()
         return {t: {str(p): high for p, (_, high) in ps.items()} for t, ps in found.items()}
 
-    def partitions(self, start: Offsets, end: Offsets) -> list[KafkaRange]:
-        """Return one range a topic partition that has new messages, cut so that every core has work."""
+    def partitions(self, start: Offsets, end: Offsets) -> list[KafkaTask]:
+        """Return the tasks that together read from ``start`` to ``end``."""
         found = self._watermarks()
         ranges = []
         for topic in self._topics:
@@ -163,8 +154,8 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 if stop > high:
                     self._lost(topic, name, f"messages to {stop:,} were planned and the topic ends at {high:,}")
                 if begin < min(stop, high):
-                    ranges += _cut(KafkaRange(topic, int(name), begin, min(stop, high)))
-        return ranges
+                    ranges.append(KafkaRange(topic, int(name), begin, min(stop, high)))
+        return dealt(ranges, os.cpu_count() or 1)
 
     def _begin(self, topic: str, partition: str, start: Offsets, marks: tuple[int, int]) -> int:
         """Return where to read on: at ``start``, or at the first message that there is where ``start`` is none's."""
@@ -187,8 +178,45 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Yield the messages of one range, in blocks. Runs in a Spark task."""
-        assert isinstance(partition, KafkaRange)  # noqa: S101 (planned by `partitions`)
-        yield from read_range(self._client, partition)
+        assert isinstance(partition, KafkaTask)  # noqa: S101 (planned by `partitions`)
+        yield from read_ranges(self._client, partition.ranges)
+
+
+class LakeSource(KafkaSource):
+    """``spark.readStream.format("nextreel_lake")``: the same messages, but parsed and staged where they are read.
+
+    Of its own it takes ``lake`` (a directory) and ``eventTypes`` (JSON: each topic's event type), and its rows are
+    the staged files: a message does not travel to the JVM and back.
+    """
+
+    @classmethod
+    def name(cls) -> str:
+        """The name after ``format``."""
+        return LAKE_FORMAT
+
+    def schema(self) -> str:
+        """The columns of staged files."""
+        return STAGED
+
+    def streamReader(self, schema: Any) -> "LakeStreamReader":  # noqa: N802
+        """The reader of a stream."""
+        return LakeStreamReader(self.options)
+
+
+class LakeStreamReader(KafkaStreamReader):
+    """Plans as its parent does; what its tasks yield is files."""
+
+    def __init__(self, options: Mapping[str, str]):
+        super().__init__(options)
+        lowered = {k.lower(): v for k, v in options.items()}
+        self._lake = Path(lowered["lake"])
+        self._event_types = json.loads(lowered["eventtypes"])
+
+    def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
+        """Stage the messages of one task and yield the files. Runs in a Spark task."""
+        from nextreel.ingest.stage import stage_messages  # planning does not need what parsing does
+
+        yield from stage_messages(super().read(partition), self._lake, self._event_types)
 
 
 def share(waiting: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:
@@ -201,66 +229,17 @@ def share(waiting: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str,
     return taken
 
 
-def _cut(whole: KafkaRange) -> list[KafkaRange]:
-    """Cut a long range in as many as there are cores: a backlog on one partition is not one task's work."""
-    pieces = min(os.cpu_count() or 1, max(1, (whole.end - whole.begin) // (2 * _BLOCK)))
-    edges = [whole.begin + (whole.end - whole.begin) * i // pieces for i in range(pieces + 1)]
-    return [KafkaRange(whole.topic, whole.partition, a, b) for a, b in pairwise(edges)]
-
-
-def read_range(client: Mapping[str, str], wanted: KafkaRange) -> Iterator[pa.RecordBatch]:
-    """Yield every message of a range, in offset order.
-
-    Offsets that hold no message (compacted away, or a transaction's marker) are stepped over. Raises `KafkaError` where
-    Kafka stops answering, `DataLossError` where it has deleted what was to be read.
-    """
-    consumer = Consumer(
-        {"isolation.level": "read_committed", "fetch.wait.max.ms": "50"}
-        | dict(client)
-        | QUIET
-        | {"group.id": "nextreel-ingest", "enable.auto.commit": "false", "enable.partition.eof": "true"}
-        # Where Kafka deletes the range while it is read, librdkafka must say so and not go on at the topic's end.
-        | {"auto.offset.reset": "error"}
-    )
-    where = f"{wanted.topic} partition {wanted.partition}"
-    try:
-        consumer.assign([TopicPartition(wanted.topic, wanted.partition, wanted.begin)])
-        position, silent = wanted.begin, 0.0
-        while position < wanted.end:
-            messages = consumer.consume(min(_BLOCK, wanted.end - position), timeout=1.0)
-            silent = 0.0 if messages else silent + 1.0
-            if silent >= _PATIENCE_SECONDS:
-                raise KafkaError(f"{where}: no answer for {silent:.0f} s at offset {position:,}")
-            rows = []
-            for message in messages:
-                error = message.error()
-                if error is None and message.offset() < wanted.end:
-                    rows.append(_row(message))
-                elif error is not None and error.code() == error._AUTO_OFFSET_RESET:
-                    raise DataLossError(f"{where}: offset {position:,} was deleted by Kafka while it was to be read")
-                elif error is not None and error.code() != error._PARTITION_EOF and not error.retriable():
-                    raise KafkaError(f"{where} at offset {position:,}: {error.str()}")
-            if rows:
-                yield pa.RecordBatch.from_arrays(
-                    [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), MESSAGES, strict=True)],
-                    schema=MESSAGES,
-                )
-            reached = consumer.position([TopicPartition(wanted.topic, wanted.partition)])[0].offset
-            position = max(position, reached)
-    except KafkaException as error:
-        raise KafkaError(f"{where}: {error.args[0].str()}") from None
-    finally:
-        consumer.close()
-
-
-def _row(message: Any) -> tuple[Any, ...]:
-    kind, milliseconds = message.timestamp()
-    return (
-        message.key(),
-        message.value(),
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        max(-_MICROSECONDS_MAX, min(_MICROSECONDS_MAX, milliseconds * 1000)),  # producers may set any 64-bit number
-        kind - 1,  # librdkafka counts from "not available"; Spark from "create time"
-    )
+def dealt(ranges: Sequence[KafkaRange], cores: int) -> list[KafkaTask]:
+    """Deal ranges out to tasks of equal size, one a core at the most; long ones are cut, short ones lie together."""
+    total = sum(map(len, ranges))
+    n_tasks = max(1, min(cores, total // _LEAST_A_TASK))
+    cuts = [total * i // n_tasks for i in range(1, n_tasks)]
+    tasks: list[list[KafkaRange]] = [[] for _ in range(n_tasks)]
+    passed = 0
+    for r in ranges:
+        inside = [cut for cut in cuts if passed < cut < passed + len(r)]
+        for first, last in pairwise([passed, *inside, passed + len(r)]):
+            piece = KafkaRange(r.topic, r.partition, r.begin + first - passed, r.begin + last - passed)
+            tasks[bisect_right(cuts, first)].append(piece)
+        passed += len(r)
+    return [KafkaTask(tuple(task)) for task in tasks if task]

@@ -13,16 +13,13 @@ does nothing. A file is in its table once because only the files of a record are
 
 import json
 import os
-import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
+from nextreel.lake.write import StagedFile
 
 try:
     import fcntl
@@ -32,28 +29,6 @@ except ImportError:  # Windows: one writer is then up to the user
 
 #: By topic and partition (as text, since it is JSON): an offset.
 Offsets = dict[str, dict[str, int]]
-
-
-@dataclass(frozen=True)
-class StagedFile:
-    """A complete Parquet file in staging, and the table and day that it is for."""
-
-    name: str
-    table: str
-    date: str
-    rows: int
-    bytes: int
-
-
-def stage(lake: Lake, table: str, date: str, rows: pa.Table) -> StagedFile:
-    """Write ``rows`` as one durable Parquet file in staging."""
-    lake.staging.mkdir(parents=True, exist_ok=True)
-    path = lake.staging / f"{uuid.uuid4().hex}.staged"
-    with path.open("wb") as file:
-        pq.write_table(rows, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    return StagedFile(path.name, table, date, rows.num_rows, path.stat().st_size)
 
 
 def is_committed(lake: Lake, query_id: str, batch_id: int, offsets: Offsets) -> bool:

@@ -177,8 +177,8 @@ def _private_folder() -> Path:
         folder.chmod(0o700)
     except OSError as error:
         raise NextreelError(
-            f"no folder for what Spark's start needs: {sys.prefix} and the user's cache cannot be written, and {error}. "
-            "Set XDG_CACHE_HOME to a folder that can be."
+            f"no folder for what Spark's start needs: neither {sys.prefix} nor the user's cache can be written, and "
+            f"{error}. Set XDG_CACHE_HOME to a folder that can be."
         ) from None
     return folder
 
