@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ import click
 from rich.console import Console
 from rich.status import Status
 
-from nextreel import __version__, errors, settings
+from nextreel import __version__, settings
 from nextreel.errors import NextreelError
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.settings import Settings
@@ -31,6 +32,16 @@ _IMPORTED = time.monotonic()
 _TYPES: dict[str, EventType] = {TABLES[e]: e for e in EVENT_TYPES}
 
 
+class _Finite(click.FloatRange):
+    """A range that NaN is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return found
+
+
 class _Cli(click.Group):
     """Prints our errors without a traceback, and ends with their exit codes."""
 
@@ -42,19 +53,6 @@ class _Cli(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(130)
-        except Exception as error:
-            ours = _from_the_stream(error)
-            if ours is None:
-                raise
-            click.secho(f"error: {ours}", fg="red", err=True)
-            ctx.exit(ours.exit_code)
-
-
-def _from_the_stream(error: Exception) -> NextreelError | None:
-    """Return the error of ours that Spark carries within its own, from a task or the stream's planning, or None."""
-    found = re.search(r"nextreel\.errors\.(\w+): (.+)", str(error))
-    kind = getattr(errors, found.group(1), None) if found else None
-    return kind(found.group(2)) if found and kind else None
 
 
 @click.group(cls=_Cli)
@@ -120,9 +118,9 @@ def topics(load: Load) -> None:
 
 @main.command()
 @click.argument("what", type=click.Choice(list(_TYPES)))
-@click.option("--count", type=click.IntRange(min=1), help="How many events; by default until Ctrl-C.")
+@click.option("--count", type=click.IntRange(1, 10**9), help="How many events; by default until Ctrl-C.")
 @click.option("--rate", default="125000", show_default=True, help="Bytes of JSON a second, or max.")
-@click.option("--start", type=click.IntRange(min=0), default=0, help="First row of the synthetic feed.")
+@click.option("--start", type=click.IntRange(0, 10**9), default=0, help="First row of the synthetic feed.")
 @click.option("--seed", default=7, show_default=True, help="Seed of the synthetic world.")
 @click.option("--users", "n_users", default=2000, show_default=True, help="Users of the world.")
 @click.option("--movies", "n_movies", default=600, show_default=True, help="Movies of the world.")
@@ -139,11 +137,11 @@ def produce(load: Load, /, what: str, count: int | None, rate: str, start: int, 
     from nextreel.feed import WorldFeed
     from nextreel.kafka.topics import create_topics, topics_by_type
 
-    kafka = load().kafka
+    kafka, pace = load().kafka, _rate(rate)
     feed = WorldFeed(WorldConfig(end=datetime.now(UTC).replace(microsecond=0), **world))
     create_topics(kafka)
     event_type = _TYPES[what]
-    _send(kafka, topics_by_type(kafka)[event_type], feed.rows(event_type, start, count), _rate(rate))
+    _send(kafka, topics_by_type(kafka)[event_type], feed.rows(event_type, start, count), pace)
 
 
 @main.group()
@@ -153,7 +151,7 @@ def replay() -> None:
 
 @replay.command("movielens")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--speed-up", type=click.FloatRange(min=0, min_open=True), help="Times real time; by default at once.")
+@click.option("--speed-up", type=_Finite(0.001, 1e12), help="Times real time; by default at once.")
 @click.option("--rate", default="max", show_default=True, help="Bytes of JSON a second, or max.")
 @click.pass_obj
 def replay_movielens(load: Load, directory: Path, speed_up: float | None, rate: str) -> None:
@@ -161,7 +159,7 @@ def replay_movielens(load: Load, directory: Path, speed_up: float | None, rate: 
     from nextreel.feed import MovieLensFeed, at_speed
     from nextreel.kafka.topics import create_topics, topics_by_type
 
-    kafka = load().kafka
+    kafka, pace = load().kafka, _rate(rate)
     feed = MovieLensFeed(directory)
     click.echo(f"{directory}: {feed}", err=True)
     create_topics(kafka)
@@ -169,7 +167,7 @@ def replay_movielens(load: Load, directory: Path, speed_up: float | None, rate: 
         batches = feed.history(event_type)
         if speed_up and event_type == "interaction":
             batches = at_speed(batches, speed_up)
-        _send(kafka, topic, batches, _rate(rate))
+        _send(kafka, topic, batches, pace)
 
 
 @main.command()
@@ -178,14 +176,13 @@ def replay_movielens(load: Load, directory: Path, speed_up: float | None, rate: 
 def ingest(load: Load, once: bool) -> None:
     """Run the stream from Kafka to the lake, until Ctrl-C."""
     from nextreel.ingest.query import Totals, start_ingest
-    from nextreel.lake.session import spark_session, stop_spark
+    from nextreel.lake.session import running_spark
 
     given = load()
     total = Totals()
-    with _status("starting Spark") as status:
-        spark = spark_session(given)
+    with _status("starting Spark") as status, running_spark(given) as spark:
+        query = None
         try:
-            query = None
             query = start_ingest(spark, given, total.add, available_now=once)
             while not query.awaitTermination(0.5):  # type: ignore[arg-type]
                 rows = ", ".join(f"{n:,} {table}" for table, n in sorted(total.rows.items()))
@@ -193,8 +190,6 @@ def ingest(load: Load, once: bool) -> None:
         except KeyboardInterrupt:
             if query is not None:
                 query.stop()
-        finally:
-            stop_spark(spark)
     click.echo(json.dumps({"rows": dict(total.rows), "bytes": total.bytes, "batches": total.batches}))
 
 
@@ -202,17 +197,13 @@ def ingest(load: Load, once: bool) -> None:
 @click.pass_obj
 def train(load: Load) -> None:
     """Learn from the lake: evaluate, store a model version, make it current. Prints its model.json."""
-    from nextreel.lake.session import spark_session, stop_spark
+    from nextreel.lake.session import running_spark
     from nextreel.model.store import ModelStore
     from nextreel.train.job import train as run
 
     given = load()
-    with _status("starting Spark") as status:
-        spark = spark_session(given)
-        try:
-            training = run(spark, given, status.update)
-        finally:
-            stop_spark(spark)
+    with _status("starting Spark") as status, running_spark(given) as spark:
+        training = run(spark, given, status.update)
     click.echo(json.dumps(ModelStore(given.models).facts(training.version), indent=2))
 
 
@@ -222,20 +213,16 @@ def export(load: Load) -> None:
     """Write final_recommendations.csv from the current model and the lake."""
     from nextreel.insight.export import recommendations_table, write_csv
     from nextreel.lake.layout import Lake
-    from nextreel.lake.session import spark_session, stop_spark
+    from nextreel.lake.session import running_spark
     from nextreel.model.store import ModelStore
     from nextreel.train.job import read_lake
 
     given = load()
     model = ModelStore(given.models).load()
-    with _status("reading the lake"):
-        spark = spark_session(given)
-        try:
-            # Simulated ratings hide nothing from anybody, so none are needed.
-            observed = given.ratings.model_copy(update={"simulate": "never"})
-            found = read_lake(spark, Lake(given.lake.absolute()), observed)
-        finally:
-            stop_spark(spark)
+    # Simulated ratings hide nothing from anybody, so none are needed.
+    observed = given.ratings.model_copy(update={"simulate": "never"})
+    with _status("reading the lake"), running_spark(given) as spark:
+        found = read_lake(spark, Lake(given.lake.absolute()), observed)
     seen = found.data.pairs_of(model.user_ids, model.title_ids)
     table = recommendations_table(model, seen, found.users, found.titles, given.export.top_k)
     click.echo(write_csv(table, given.exports))
@@ -357,8 +344,8 @@ def _rate(text: str) -> float | None:
         rate = float(text)
     except ValueError:
         rate = 0.0
-    if rate <= 0:
-        raise click.BadParameter(f"{text!r} is neither a number above 0 nor max", param_hint="--rate")
+    if not 1 <= rate < math.inf:
+        raise click.BadParameter(f"{text!r} is neither a number from 1 on nor max", param_hint="--rate")
     return rate
 
 

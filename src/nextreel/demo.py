@@ -22,7 +22,7 @@ from nextreel.insight.export import recommendations_table, write_csv
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import Delivery, EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
-from nextreel.lake.session import spark_session, stop_spark, warm_up
+from nextreel.lake.session import spark_errors, spark_session, stop_spark, warm_up
 from nextreel.settings import Settings
 from nextreel.train.job import Training, train
 
@@ -85,6 +85,10 @@ class Demo:
 
     def first_round(self) -> Outcome:
         """Go from nothing to everyone's recommendations."""
+        with spark_errors(self._settings):
+            return self._first_round()
+
+    def _first_round(self) -> Outcome:
         with self._step("starting the broker"):
             self._connect()
         with self._step("starting Spark, while events go to Kafka"):
@@ -103,11 +107,14 @@ class Demo:
         live = self._in_background(self._send_live)
         known = self._ingested.batches
         while True:
-            self._sleep(seconds, live)
-            if self._ingested.batches > known:
+            with spark_errors(self._settings):
+                self._sleep(seconds, live)
+                if self._ingested.batches == known:
+                    continue
                 known = self._ingested.batches
                 self._seconds.clear()
-                yield self._learn(live.sent)
+                outcome = self._learn(live.sent)
+            yield outcome
 
     def _connect(self) -> None:
         bootstrap = self._cleanup.enter_context(embedded_broker())

@@ -3,6 +3,7 @@
     NextreelError
     ├── SettingsError      a setting is unknown or has a value it cannot have
     ├── JavaError          no Java runtime that Spark can use
+    ├── SparkError         Spark did not start, or failed at what it was asked
     ├── KafkaError         the broker cannot be reached, or refused what it was asked
     │   ├── BrokerError    the embedded broker did not start, or died
     │   └── DataLossError  Kafka no longer has messages that the checkpoint still wants
@@ -29,6 +30,10 @@ class SettingsError(NextreelError):
 
 class JavaError(NextreelError):
     """No Java runtime that Spark can use was found."""
+
+
+class SparkError(NextreelError):
+    """Spark did not start, or failed at what it was asked."""
 
 
 class KafkaError(NextreelError):

@@ -29,6 +29,12 @@ _FREE_TABLES = (("kafka", "client"), ("spark", "conf"))
 Positive = Annotated[int, Field(ge=1)]
 
 
+#: What Kafka takes for a topic's name.
+Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+#: What numpy takes for a seed, and Spark as well.
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class Section(BaseModel):
     """A table of settings: immutable, and it refuses keys that it does not know."""
 
@@ -39,10 +45,10 @@ class KafkaSettings(Section):
     """Where Kafka is and what the topics are called."""
 
     bootstrap: str = Field("127.0.0.1:9092", description="host:port[,host:port…] of the brokers")
-    users: str = Field("producer1_topic", description="the users' topic")
-    movies: str = Field("producer2_topic", description="the movies' topic")
-    series: str = Field("producer3_topic", description="the series' topic")
-    interactions: str = Field("producer4_topic", description="the interactions' topic")
+    users: Topic = Field("producer1_topic", description="the users' topic")
+    movies: Topic = Field("producer2_topic", description="the movies' topic")
+    series: Topic = Field("producer3_topic", description="the series' topic")
+    interactions: Topic = Field("producer4_topic", description="the interactions' topic")
     partitions: Positive = Field(2, description="partitions of a topic that nextreel creates")
     replication: Positive = Field(1, description="replicas of a topic that nextreel creates")
     client: dict[str, SecretStr] = Field(default_factory=dict, description="librdkafka settings by their own names")
@@ -108,7 +114,7 @@ class RatingsSettings(Section):
     min_observed: Positive = Field(5, description="a user with this many observed ratings needs no simulated ones")
     per_user: Positive = Field(40, description="simulated ratings a user, at the most")
     noise: float = Field(0.35, ge=0.0, le=2.0, description="standard deviation added to a simulated rating, in stars")
-    seed: int = Field(7, description="what the simulation is reproducible by")
+    seed: Seed = Field(7, description="what the simulation is reproducible by")
 
 
 class TrainSettings(Section):
@@ -123,7 +129,7 @@ class TrainSettings(Section):
     damping: float = Field(5.0, ge=0.0, description="ratings' worth of prior in the bias baseline")
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0, description="share of ratings held out for evaluation")
     relevant_rating: float = Field(4.0, ge=0.5, le=5.0, description="a held-out rating from here on is a hit")
-    seed: int = Field(7, description="of the split and of the factors' start")
+    seed: Seed = Field(7, description="of the split and of the factors' start")
 
 
 class ExportSettings(Section):

@@ -109,6 +109,7 @@ import os, signal, sys
 from pathlib import Path
 from nextreel.lake import commit as c
 from nextreel.lake.layout import Lake
+from nextreel.lake.write import stage
 import pyarrow as pa
 
 lake, survived = Lake(Path(sys.argv[1])), int(sys.argv[2])

@@ -14,10 +14,12 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyspark
+from py4j.protocol import Py4JError
 from pyspark import SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from nextreel.errors import NextreelError
+from nextreel import errors
 from nextreel.java import find_java, launcher_home
 from nextreel.settings import Settings
 
@@ -58,6 +60,8 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
         local = settings.spark.master.startswith("local")
         environment[variable] = sys.executable if local else os.environ.get(variable, sys.executable)
     conf = dict(_CONF)
+    if sys.platform == "linux":
+        environment["LC_ALL"] = "C.UTF-8"  # or the JVM has no names for paths beyond ASCII where the locale is POSIX
     if settings.spark.master.startswith("local"):
         conf |= _LOCAL_CONF
         environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(_spark_home(cache))}
@@ -69,7 +73,7 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     builder = SparkSession.builder.appName(app_name).master(settings.spark.master)
     for key, value in (conf | settings.spark.conf).items():
         builder = builder.config(key, value)
-    with _output_to(settings.home / "logs" / "spark.log"), _environment(environment):
+    with _output_to(_log(settings)), _environment(environment), spark_errors(settings):
         return builder.getOrCreate()
 
 
@@ -83,6 +87,39 @@ def warm_up(spark: SparkSession) -> None:
         yield from batches
 
     spark.range(100).mapInArrow(unchanged, "id bigint").groupBy("id").count().toArrow()
+
+
+@contextmanager
+def running_spark(settings: Settings) -> Iterator[SparkSession]:
+    """Give a session that is stopped at the end; what Spark raises within becomes an error of `nextreel.errors`."""
+    spark = spark_session(settings)
+    try:
+        with spark_errors(settings):
+            yield spark
+    finally:
+        stop_spark(spark)
+
+
+@contextmanager
+def spark_errors(settings: Settings) -> Iterator[None]:
+    """Raise what Spark raises within as an error of `nextreel.errors`: its own, where it carries one from a task.
+
+    The text of Spark's exceptions lies in its JVM, so that this must come before the session's end.
+    """
+    try:
+        yield
+    except (PySparkException, Py4JError, ConnectionError) as error:
+        text = str(error)
+        carried = re.search(r"nextreel\.errors\.(\w+): (.+)", text)
+        kind = getattr(errors, carried.group(1), None) if carried else None
+        if carried and kind:
+            raise kind(carried.group(2)) from None
+        first = text.strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        raise errors.SparkError(f"{first}. {_log(settings)} may say more.") from error
+
+
+def _log(settings: Settings) -> Path:
+    return settings.home / "logs" / "spark.log"
 
 
 @contextmanager
@@ -103,7 +140,10 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def _output_to(log: Path) -> Iterator[None]:
     """Let processes started within the block write their output to a file, for all their life."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.SettingsError(f"the home directory cannot be written: {error}") from None
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
@@ -122,10 +162,14 @@ def stop_spark(spark: SparkSession) -> None:
     """Stop the session and wait for its JVM to end; the first one leaves its class archive behind."""
     gateway = SparkContext._gateway
     written = re.search(r"-XX:ArchiveClassesAtExit=(\S+)", spark.conf.get("spark.driver.extraJavaOptions", "") or "")
-    spark.stop()
+    try:
+        spark.stop()
+        if gateway is not None:
+            gateway.shutdown()
+    except (Py4JError, OSError):
+        pass  # the JVM is gone already, or a call to it was interrupted
     if gateway is None:
         return
-    gateway.shutdown()
     jvm: subprocess.Popen[bytes] = gateway.proc
     if jvm.stdin is not None:
         jvm.stdin.close()
@@ -176,7 +220,7 @@ def _private_folder() -> Path:
             raise PermissionError(f"{folder} is not this user's own")
         folder.chmod(0o700)
     except OSError as error:
-        raise NextreelError(
+        raise errors.NextreelError(
             f"no folder for what Spark's start needs: neither {sys.prefix} nor the user's cache can be written, and "
             f"{error}. Set XDG_CACHE_HOME to a folder that can be."
         ) from None

@@ -1,0 +1,69 @@
+"""The command line: what is wrong is said in a line, without a traceback, with an exit code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nextreel.cli import main
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--set", "kafka.users=a,b", "topics"],
+        ["--set", "kafka.users= ", "topics"],
+        ["--set", "train.seed=-1", "train"],
+        ["produce", "users", "--rate", "nan"],
+        ["produce", "users", "--rate", "0.5"],
+        ["produce", "users", "--start", "99999999999999999999"],
+        ["replay", "movielens", ".", "--speed-up", "nan"],
+        ["replay", "movielens", ".", "--speed-up", "1e-300"],
+        ["broker", "--port", "70000"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_is_refused_before_anything_starts(arguments: list[str]) -> None:
+    found = CliRunner().invoke(main, arguments)
+    assert found.exit_code == 2, found.output
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nextreel.cli", *arguments],
+        env=os.environ | {"NEXTREEL_HOME": str(home), "NEXTREEL_KAFKA_BOOTSTRAP": "127.0.0.1:1"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_client_setting_that_librdkafka_does_not_know(tmp_path: Path) -> None:
+    found = run(tmp_path, "--set", "kafka.client.nonsense=1", "topics")
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: ")
+    assert 'No such configuration property: "nonsense"' in found.stderr
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = run(tmp_path / "file" / "home", "ingest", "--once")
+    assert found.returncode == 2
+    assert found.stderr.splitlines()[-1].startswith("error: the home directory cannot be written: ")
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_in_the_stream_is_told_in_its_own_words(tmp_path: Path) -> None:
+    found = run(tmp_path, "ingest", "--once")
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert found.stderr.splitlines()[-1].startswith("error: Kafka at 127.0.0.1:1: ")
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_in_spark_is_told_with_its_log(tmp_path: Path) -> None:
+    found = run(tmp_path, "--set", "spark.master=nonsense", "train")
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert f"{tmp_path / 'logs' / 'spark.log'} may say more." in found.stderr.splitlines()[-1]
