@@ -1,11 +1,10 @@
 """Ranges of Kafka's messages as blocks of columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from nextreel.errors import DataLossError, KafkaError
@@ -34,8 +33,10 @@ _PATIENCE_SECONDS = 60.0
 _CLIENT = {
     "isolation.level": "read_committed",
     "fetch.wait.max.ms": "50",
-    "fetch.message.max.bytes": "4000000",
-    "queued.max.messages.kbytes": "32768",
+    # A range's end is near: what is fetched beyond it is thrown away.
+    "queued.min.messages": "20000",
+    "queued.max.messages.kbytes": "8192",
+    "fetch.queue.backoff.ms": "2",
 }
 _NOT_NEGOTIABLE = {
     "group.id": "nextreel-ingest",
@@ -63,55 +64,68 @@ class KafkaRange:
 
 
 def read_ranges(client: Mapping[str, str], ranges: Sequence[KafkaRange]) -> Iterator[pa.RecordBatch]:
-    """Yield every message of the ranges, those of one in offset order and none after another has begun.
+    """Yield every message of the ranges, which are of different partitions, those of each in offset order.
 
     Offsets that hold no message (compacted away, or a transaction's marker) are stepped over. Raises `KafkaError` where
     Kafka stops answering, `DataLossError` where it has deleted what was to be read.
     """
     consumer = Consumer(_CLIENT | dict(client) | QUIET | _NOT_NEGOTIABLE)
+    where = ", ".join(map(str, ranges))
     try:
-        for wanted in ranges:
-            consumer.assign([TopicPartition(wanted.topic, wanted.partition, wanted.begin)])
-            yield from _read(consumer, wanted)
+        consumer.assign([TopicPartition(r.topic, r.partition, r.begin) for r in ranges])
+        left = {(r.topic, r.partition): r for r in ranges}
+        size, silent = _BLOCK // 10, 0.0
+        while left:
+            messages = consumer.consume(min(size, sum(map(len, left.values()))), timeout=1.0)
+            silent = 0.0 if messages else silent + 1.0
+            if silent >= _PATIENCE_SECONDS:
+                at = ", ".join(f"{r} at offset {r.begin:,}" for r in left.values())
+                raise KafkaError(f"no answer for {silent:.0f} s: {at}")
+            if any(error is not None for error in map(Message.error, messages)):
+                messages = [message for message in messages if _is_message(message)]
+            if _advance(consumer, left):
+                ends = {(r.topic, r.partition): r.end for r in ranges}
+                messages = [m for m in messages if m.offset() < ends[m.topic(), m.partition()]]
+            if messages:
+                block = _columns(messages)
+                size = max(1, min(_BLOCK, _BLOCK_BYTES * len(block) // block.nbytes))
+                yield block
     except KafkaException as error:
-        raise KafkaError(f"{', '.join(map(str, ranges))}: {error.args[0].str()}") from None
+        raise KafkaError(f"{where}: {error.args[0].str()}") from None
     finally:
         consumer.close()
 
 
-def _read(consumer: Consumer, wanted: KafkaRange) -> Iterator[pa.RecordBatch]:
-    position, silent, size = wanted.begin, 0.0, _BLOCK // 10
-    while position < wanted.end:
-        messages = consumer.consume(min(size, wanted.end - position), timeout=1.0)
-        silent = 0.0 if messages else silent + 1.0
-        if silent >= _PATIENCE_SECONDS:
-            raise KafkaError(f"{wanted}: no answer for {silent:.0f} s at offset {position:,}")
-        if any(error is not None for error in map(Message.error, messages)):
-            messages = [message for message in messages if _is_message(message, wanted, position)]
-        if messages:
-            block = _columns(messages)
-            size = max(1, min(_BLOCK, _BLOCK_BYTES * len(block) // block.nbytes))
-            if messages[-1].offset() >= wanted.end:
-                block = block.filter(pc.less(block.column("offset"), wanted.end))
-            yield block
-        reached = consumer.position([TopicPartition(wanted.topic, wanted.partition)])[0].offset
-        position = max(position, reached)
+def _advance(consumer: Consumer, left: dict[tuple[str, int], KafkaRange]) -> bool:
+    """Shorten what is left to read by what has been read; tell whether a range has come to its end."""
+    ended = []
+    for place in consumer.position([TopicPartition(*key) for key in left]):
+        r = left[place.topic, place.partition]
+        reached = max(r.begin, place.offset)
+        if reached < r.end:
+            left[place.topic, place.partition] = replace(r, begin=reached)
+        else:
+            del left[place.topic, place.partition]
+            ended.append(TopicPartition(place.topic, place.partition))
+    if ended and left:
+        consumer.incremental_unassign(ended)
+    return bool(ended)
 
 
-def _is_message(message: Message, wanted: KafkaRange, position: int) -> bool:
+def _is_message(message: Message) -> bool:
     error = message.error()
     if error is None:
         return True
+    where = f"{message.topic()} partition {message.partition()}"
     if error.code() == error._AUTO_OFFSET_RESET:
-        raise DataLossError(f"{wanted}: offset {position:,} was deleted by Kafka while it was to be read")
+        raise DataLossError(f"{where}: offset {message.offset():,} was deleted by Kafka while it was to be read")
     if error.code() != error._PARTITION_EOF and not error.retriable():
-        raise KafkaError(f"{wanted} at offset {position:,}: {error.str()}")
+        raise KafkaError(f"{where}: {error.str()}")
     return False
 
 
 def _columns(messages: list[Message]) -> pa.RecordBatch:
-    """Return messages of one topic partition as columns."""
-    n, first = len(messages), messages[0]
+    """Return messages as columns."""
     kinds, milliseconds = zip(*map(Message.timestamp, messages), strict=True)
     # Producers may set any 64-bit number.
     sent = np.clip(np.array(milliseconds, np.int64), -_MILLISECONDS_MAX, _MILLISECONDS_MAX) * 1000
@@ -119,8 +133,8 @@ def _columns(messages: list[Message]) -> pa.RecordBatch:
         [
             pa.array(list(map(Message.key, messages)), pa.binary()),
             pa.array(list(map(Message.value, messages)), pa.binary()),
-            pa.repeat(pa.scalar(first.topic(), pa.string()), n),
-            pa.repeat(pa.scalar(first.partition(), pa.int32()), n),
+            pa.array(list(map(Message.topic, messages)), pa.string()),
+            pa.array(list(map(Message.partition, messages)), pa.int32()),
             pa.array(list(map(Message.offset, messages)), pa.int64()),
             pa.array(sent).cast(MESSAGES.field("timestamp").type),
             pa.array(np.array(kinds, np.int32) - 1),  # librdkafka counts from "not available"; Spark from "create time"
