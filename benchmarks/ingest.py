@@ -30,7 +30,7 @@ from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.settings import Settings, load
 
-_BATCH = 200_000
+_BATCH = 400_000
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def show(result: dict[str, Any]) -> None:
     print(f"  {result['messages']['messages']:,} messages of {result['messages']['bytes_each']} bytes on average")
     for name, found in (("ours", result["ours"]), ("from_json", result["peers"]["spark_from_json"])):
         print(
-            f"  {name:<10} warm {found['rows_per_second']:>8,} rows/s, {found['megabytes_per_second']:5.1f} MB/s of JSON;"
+            f"  {name:<9} warm {found['rows_per_second']:>8,} rows/s, {found['megabytes_per_second']:5.1f} MB/s JSON;"
             f" cold {found['cold_rows_per_second']:>7,} rows/s; {found['smaller']:.1%} smaller"
         )
     print(f"  ratio: warm {result['ratios']['spark_from_json']}, cold {result['ratios']['spark_from_json_cold']}")

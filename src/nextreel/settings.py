@@ -83,7 +83,7 @@ class IngestSettings(Section):
         description="Maven coordinates for connector = jvm",
     )
     starting_offsets: Literal["earliest", "latest"] = Field("earliest", description="where a new checkpoint begins")
-    max_offsets_per_trigger: Positive = Field(200_000, description="most messages in one micro-batch")
+    max_offsets_per_trigger: Positive = Field(500_000, description="most messages in one micro-batch")
     fail_on_data_loss: bool = Field(True, description="stop where Kafka has deleted what the checkpoint wants")
     trigger_seconds: float = Field(0.0, ge=0.0, description="least time between micro-batches")
 

@@ -23,9 +23,11 @@ MESSAGES = pa.schema(
     ]
 )
 
-#: A block's messages and bytes, at the most: what a task holds at a time follows from them.
-_BLOCK = 10_000
+#: A block's messages and bytes: what a task holds at a time follows from them.
+_BLOCK = 20_000
 _BLOCK_BYTES = 8_000_000
+#: So many messages are taken from librdkafka at a time: few enough to stay in the processor's cache.
+_SIP = 1_000
 
 _MILLISECONDS_MAX = (2**63 - 1) // 1000
 _PATIENCE_SECONDS = 60.0
@@ -74,22 +76,26 @@ def read_ranges(client: Mapping[str, str], ranges: Sequence[KafkaRange]) -> Iter
     try:
         consumer.assign([TopicPartition(r.topic, r.partition, r.begin) for r in ranges])
         left = {(r.topic, r.partition): r for r in ranges}
-        size, silent = _BLOCK // 10, 0.0
+        sip, silent = _SIP // 10, 0.0
+        sips: list[pa.RecordBatch] = []
         while left:
-            messages = consumer.consume(min(size, sum(map(len, left.values()))), timeout=1.0)
+            messages = consumer.consume(min(sip, sum(map(len, left.values()))), timeout=1.0)
             silent = 0.0 if messages else silent + 1.0
             if silent >= _PATIENCE_SECONDS:
                 at = ", ".join(f"{r} at offset {r.begin:,}" for r in left.values())
                 raise KafkaError(f"no answer for {silent:.0f} s: {at}")
-            if any(error is not None for error in map(Message.error, messages)):
+            if list(map(Message.error, messages)).count(None) < len(messages):
                 messages = [message for message in messages if _is_message(message)]
             if _advance(consumer, left):
                 ends = {(r.topic, r.partition): r.end for r in ranges}
                 messages = [m for m in messages if m.offset() < ends[m.topic(), m.partition()]]
             if messages:
-                block = _columns(messages)
-                size = max(1, min(_BLOCK, _BLOCK_BYTES * len(block) // block.nbytes))
-                yield block
+                sips.append(_columns(messages))
+                sip = max(1, min(_SIP, _BLOCK_BYTES * len(sips[-1]) // sips[-1].nbytes))
+            full = sum(map(len, sips)) >= _BLOCK or sum(s.nbytes for s in sips) >= _BLOCK_BYTES
+            if sips and (full or not left):
+                yield pa.concat_batches(sips)
+                sips = []
     except KafkaException as error:
         raise KafkaError(f"{where}: {error.args[0].str()}") from None
     finally:

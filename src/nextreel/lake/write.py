@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from nextreel.lake.layout import Lake
 
 #: Rows are collected to groups of about this size, which readers skip by their statistics.
-_GROUP_BYTES = 64_000_000
+_GROUP_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
