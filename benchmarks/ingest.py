@@ -36,7 +36,7 @@ _BATCH = 400_000
 def run(arguments: list[str]) -> dict[str, Any]:
     """Fill the topics once, then let each pipeline drain them ``--rounds`` times, in turns."""
     parser = argparse.ArgumentParser(prog="./run bench ingest")
-    parser.add_argument("--messages", type=int, default=1_200_000)
+    parser.add_argument("--messages", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--original", action="store_true", help="users, movies and series alone")
     given = parser.parse_args(arguments)

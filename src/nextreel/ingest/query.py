@@ -13,7 +13,7 @@ from nextreel.errors import LakeError
 from nextreel.ingest import source
 from nextreel.ingest.stage import stage_messages
 from nextreel.kafka.topics import topics_by_type
-from nextreel.lake.commit import Offsets, commit, is_committed, lock, recover
+from nextreel.lake.commit import Offsets, commit, is_committed, lock, recover, sync
 from nextreel.lake.layout import QUARANTINE, Lake
 from nextreel.lake.write import StagedFile
 from nextreel.settings import Settings
@@ -140,8 +140,14 @@ class _LakeWriter:
 
 
 def _ends(lake: Lake, batch_id: int) -> Offsets:
-    """Return where a micro-batch ends in Kafka, which Spark has written down before it began."""
-    version, _metadata, offsets = (lake.checkpoint / "offsets" / str(batch_id)).read_text("utf-8").splitlines()
+    """Return where a micro-batch ends in Kafka, which Spark has written down before it began.
+
+    It is made durable here: Spark does not, and a commit must not outlive its plan.
+    """
+    log = lake.checkpoint / "offsets" / str(batch_id)
+    version, _metadata, offsets = log.read_text("utf-8").splitlines()
+    sync(log)
+    sync(log.parent)
     assert version == "v1"  # noqa: S101 (the log's format, of every Spark 3 and 4)
     found: Offsets = json.loads(offsets)
     return found

@@ -7,6 +7,7 @@ its place: ``kafka.bootstrap.servers`` (and any other client setting behind ``ka
 
 import json
 import os
+import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ STAGED = "name string, table string, date string, rows bigint, bytes bigint, unk
 
 #: So many messages are worth a task of their own.
 _LEAST_A_TASK = 10_000
+
+_RECENT_SECONDS = 1.0
 
 Offsets = dict[str, dict[str, int]]
 
@@ -89,9 +92,11 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._fail_on_data_loss = fail.lower() == "true"
         self._stop_at: Offsets | None = None
         self._reader: WatermarkReader | None = None
+        self._last: Watermarks | None = None
+        self._read_at = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reader": None}  # tasks get a copy of this object; the connection stays
+        return self.__dict__ | {"_reader": None, "_last": None}  # tasks get a copy of this object; the connection stays
 
     def initialOffset(self) -> Offsets:  # noqa: N802
         """Return where a new checkpoint begins."""
@@ -137,7 +142,13 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def _watermarks(self) -> Watermarks:
         if self._reader is None:
             self._reader = WatermarkReader(self._client)
-        return self._reader.read(self._topics)
+        self._read_at, self._last = time.monotonic(), self._reader.read(self._topics)
+        return self._last
+
+    def _recent_watermarks(self) -> Watermarks:
+        """Return what was read for this micro-batch's end, a moment ago."""
+        recent = self._last is not None and time.monotonic() - self._read_at < _RECENT_SECONDS
+        return self._last if recent and self._last is not None else self._watermarks()
 
     def _ends(self) -> Offsets:
         found = self._watermarks()
@@ -145,7 +156,7 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def partitions(self, start: Offsets, end: Offsets) -> list[KafkaTask]:
         """Return the tasks that together read from ``start`` to ``end``."""
-        found = self._watermarks()
+        found = self._recent_watermarks()
         ranges = []
         for topic in self._topics:
             for name, stop in end.get(topic, {}).items():

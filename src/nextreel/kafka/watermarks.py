@@ -1,5 +1,6 @@
 """How far the topics reach: the first offset that Kafka still has and the one after its last."""
 
+import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from nextreel.kafka.topics import QUIET
 Watermarks = dict[str, dict[int, tuple[int, int]]]
 
 _SECONDS = 10.0
+_METADATA_SECONDS = 5.0
 
 # Tansu 0.6 answers ListOffsets with the last batch's *first* offset plus one, so that the rest of that batch would
 # seem not to be there yet. The high watermark in its fetch responses is right.
@@ -30,6 +32,7 @@ class WatermarkReader:
             self._consumer = Consumer(config)
         except KafkaException as error:
             raise errors.KafkaError(f"Kafka at {self._bootstrap}: {error.args[0].str()}") from None
+        self._topics: dict[str, tuple[float, list[int]]] = {}  # topic -> when asked, partitions
         self._known: dict[tuple[str, int, int], int] = {}  # (topic, partition, listed high) -> true high
 
     def __enter__(self) -> Self:
@@ -54,15 +57,24 @@ class WatermarkReader:
             raise errors.KafkaError(f"Kafka at {self._bootstrap}: {error.args[0].str()}") from None
 
     def _topic(self, topic: str) -> dict[int, tuple[int, int]]:
-        cluster = self._consumer.list_topics(topic, timeout=_SECONDS)
-        self._cluster_id = cluster.cluster_id
-        metadata = cluster.topics[topic]
-        if metadata.error is not None:
-            raise errors.KafkaError(f"topic {topic!r}: {metadata.error.str()}. `nextreel topics` creates the topics.")
         return {
             partition: self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_SECONDS)
-            for partition in sorted(metadata.partitions)
+            for partition in self._partitions(topic)
         }
+
+    def _partitions(self, topic: str) -> list[int]:
+        """Return a topic's partitions, asked for anew from time to time: they may become more."""
+        known = self._topics.get(topic)
+        if known is None or time.monotonic() - known[0] > _METADATA_SECONDS:
+            cluster = self._consumer.list_topics(topic, timeout=_SECONDS)
+            self._cluster_id = cluster.cluster_id
+            metadata = cluster.topics[topic]
+            if metadata.error is not None:
+                raise errors.KafkaError(
+                    f"topic {topic!r}: {metadata.error.str()}. `nextreel topics` creates the topics."
+                )
+            known = self._topics[topic] = (time.monotonic(), sorted(metadata.partitions))
+        return known[1]
 
     def _corrected(self, found: Watermarks) -> Watermarks:
         """Replace the high watermarks by those of fetch responses where the listed ones cannot be trusted."""

@@ -65,7 +65,7 @@ def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile], of
             "must reach the lake under the same path, on storage that they share"
         )
     if files:
-        _sync(lake.staging)
+        sync(lake.staging)
     moves = [
         asdict(f) | {"path": f"{f.table}/date={f.date}/{query_id[:8]}-{batch_id:08d}-{i:03d}.parquet"}
         for i, f in enumerate(sorted(files, key=lambda f: (f.table, f.date, f.name)))
@@ -79,7 +79,7 @@ def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile], of
         file.flush()
         os.fsync(file.fileno())
     fresh.rename(path)
-    _sync(path.parent)
+    sync(path.parent)
     _move(lake, moves)
 
 
@@ -133,7 +133,7 @@ def _move(lake: Lake, moves: list[dict[str, Any]]) -> None:
         elif not final.exists():
             raise LakeError(f"{final} was committed and is gone: the lake was changed from outside")
     for folder in folders:
-        _sync(folder)
+        sync(folder)
 
 
 def _record(lake: Lake, batch_id: int) -> Path:
@@ -152,10 +152,10 @@ def _read(path: Path) -> dict[str, Any] | None:
     return record
 
 
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable (POSIX; other systems have no such call)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file's content, or the names in a folder, durable (folders on POSIX alone: other systems have no way)."""
+    if os.name == "posix" or path.is_file():
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
