@@ -6,7 +6,7 @@ import click
 from pydantic import BaseModel
 
 from nextreel.cli import main
-from nextreel.events.contract import FIELDS, MAX_MESSAGE_BYTES, NOT_APPLICABLE, Reason
+from nextreel.events.contract import EXPLAINED, FIELDS, NOT_APPLICABLE
 from nextreel.settings import Settings, variable_of
 
 _HERE = Path(__file__).parent
@@ -27,10 +27,11 @@ def contract() -> str:
     lines += [
         f'\nTolerated: `"{NOT_APPLICABLE}"` or an empty string in any field means null, and is left out of an array;',
         "a number where a string is due is that number's text; unknown fields are ignored and counted.\n",
-        "Everything else that breaks the contract is quarantined, with its bytes, its key, where it was in Kafka and",
-        "one of these reasons:\n",
-        *[f"- {reason}" for reason in Reason],
-        f"\nA message is too large above {MAX_MESSAGE_BYTES:,} bytes.",
+        "Everything else that breaks the contract is quarantined, with its bytes, its key, its headers, where it was",
+        "in Kafka and one of these reasons. [quarantine.md](quarantine.md): how to look at it and send it again.\n",
+        "| reason | what it means | what to do |",
+        "|---|---|---|",
+        *[f"| {reason} | {told.means} | {told.remedy} |" for reason, told in EXPLAINED.items()],
     ]
     return "\n".join(lines) + "\n"
 

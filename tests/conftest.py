@@ -5,11 +5,27 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from pyspark.sql import SparkSession
 
 from nextreel.kafka.broker import embedded_broker
 from nextreel.lake.session import spark_session, stop_spark
 from nextreel.settings import Settings, load
+
+# A machine that is busy is no failure of the property.
+hypothesis_settings.register_profile("nextreel", deadline=None)
+hypothesis_settings.load_profile("nextreel")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the long form of the crash test be asked for: ``./run test --crashes 100 tests/ingest/test_crash.py``."""
+    parser.addoption("--crashes", type=int, default=10, help="how often the crash test kills the ingest, from 10 on")
+
+
+@pytest.fixture
+def n_crashes(pytestconfig: pytest.Config) -> int:
+    """How often the ingest is killed."""
+    return max(10, int(pytestconfig.getoption("--crashes")))
 
 
 @pytest.fixture(scope="session")

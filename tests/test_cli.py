@@ -1,6 +1,7 @@
 """The command line: what is wrong is said in a line, without a traceback, with an exit code."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,16 @@ def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     found = run(tmp_path / "file" / "home", "ingest", "--once")
     assert found.returncode == 2
     assert found.stderr.splitlines()[-1].startswith("error: the home directory cannot be written: ")
+
+
+def test_a_metrics_port_in_use_is_said_before_spark_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        found = run(tmp_path, "ingest", "--metrics-port", str(port))
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"error: ingest.metrics_port = {port}: ")
+    assert len(found.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ ORDER = (
     ("train",),
     ("serve",),
     ("insight",),
-    ("feed", "demo", "summary", "app", "up", "cli", "workers"),
+    ("feed", "demo", "summary", "status", "five_vs", "app", "up", "cli", "workers"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 WITH_SPARK = {"lake", "ingest", "ratings", "train", "workers"}
@@ -96,6 +96,7 @@ LIGHT = [
 
 def test_what_serves_and_looks_starts_without_spark() -> None:
     light = [*LIGHT, "nextreel.ratings.affinity", "nextreel.ratings.candidates", "nextreel.lake.layout", "nextreel.cli"]
+    light += ["nextreel.lake.quarantine_file", "nextreel.ingest.replay"]
     code = f"""
 import importlib, sys
 for module in {light!r}:

@@ -17,7 +17,9 @@ from py4j.protocol import Py4JError
 
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.feed import Feed
-from nextreel.ingest.query import Totals, start_ingest
+from nextreel.ingest.metrics import served
+from nextreel.ingest.observe import Observer
+from nextreel.ingest.query import Batch, Totals, start_ingest
 from nextreel.insight.export import recommendations_table, write_csv
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import Delivery, EventProducer
@@ -41,6 +43,9 @@ class Progress(Protocol):
 
     def count(self, done: int, total: int | None) -> None:
         """The step at hand has come this far; ``total`` is None while it is not known."""
+
+    def live(self, text: str) -> None:
+        """The stream is doing so, now."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +95,23 @@ class Demo:
 
     def _first_round(self) -> Outcome:
         with self._step("starting the broker"):
+            metrics = self._cleanup.enter_context(served(self._settings.ingest.metrics_port))
             self._connect()
         with self._step("starting Spark, while events go to Kafka"):
             feeding = self._in_background(self._send_history)
             self._spark = spark_session(self._settings)
             self._cleanup.callback(stop_spark, self._spark)
             self._in_background(lambda _: warm_up(self._spark))
-            self._query = start_ingest(self._spark, self._settings, self._ingested.add)
+            self._observer = self._cleanup.enter_context(Observer(self._settings, metrics))
+            self._query = self._observer.watch(start_ingest(self._spark, self._settings, self._on_batch))
             self._cleanup.callback(self._query.stop)
         with self._step("events into the lake"):
             self._wait_for_all(feeding)
         return self._learn(feeding.result())
+
+    def _on_batch(self, batch: Batch) -> None:
+        self._ingested.add(batch)
+        self._observer.batch(batch)
 
     def further_rounds(self, seconds: float) -> Iterator[Outcome]:
         """Let events flow, and learn again every ``seconds`` where new ones have come."""
@@ -108,6 +119,7 @@ class Demo:
         known = self._ingested.batches
         while True:
             with spark_errors(self._settings):
+                self._progress.step("the stream goes on")
                 self._sleep(seconds, live)
                 if self._ingested.batches == known:
                     continue
@@ -176,6 +188,7 @@ class Demo:
                 raise error
             if not task.is_alive():
                 task.result()
+            self._progress.live(str(self._observer.now))
             if (left := deadline - time.monotonic()) <= 0:
                 return
             time.sleep(min(left, 0.5))

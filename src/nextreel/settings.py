@@ -69,7 +69,7 @@ class KafkaSettings(Section):
 class SparkSettings(Section):
     """The Spark session."""
 
-    master: str = Field("local[*]", description="Spark master: local[*], local[2], spark://host:7077 …")
+    master: str = Field("local[*,4]", description="Spark master: local[cores,attempts] or spark://host:7077 …")
     driver_memory: str = Field("1g", pattern=r"^\d+[kmgt]$", description="heap of the driver's JVM")
     conf: dict[str, str] = Field(default_factory=dict, description="any Spark settings by their own names")
 
@@ -84,8 +84,29 @@ class IngestSettings(Section):
     )
     starting_offsets: Literal["earliest", "latest"] = Field("earliest", description="where a new checkpoint begins")
     max_offsets_per_trigger: Positive = Field(500_000, description="most messages in one micro-batch")
+    max_bytes_per_trigger: Positive = Field(
+        256_000_000, description="most bytes of messages in one micro-batch, about: by the mean size of the last ones"
+    )
+    patience_seconds: float = Field(
+        60.0, gt=0.0, description="how long ingest waits for a broker that is restarted or cut off"
+    )
     fail_on_data_loss: bool = Field(True, description="stop where Kafka has deleted what the checkpoint wants")
     trigger_seconds: float = Field(0.0, ge=0.0, description="least time between micro-batches")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port on 127.0.0.1 for Prometheus' metrics; 0 for none")
+
+
+class UpkeepSettings(Section):
+    """How the lake's files are kept: merged, and removed when their time is over."""
+
+    merge_from_files: Positive = Field(200, description="ingest merges a day's small files when there are so many")
+    file_megabytes: Positive = Field(128, description="files are merged until they are about so large")
+    interactions_days: int = Field(0, ge=0, description="days to keep interactions; 0 for ever")
+    quarantine_days: int = Field(0, ge=0, description="days to keep quarantined messages; 0 for ever")
+
+    @property
+    def small_bytes(self) -> int:
+        """A file below this size is small."""
+        return self.file_megabytes * 500_000
 
 
 class AffinityWeights(Section):
@@ -145,6 +166,7 @@ class Settings(Section):
     kafka: KafkaSettings = KafkaSettings()
     spark: SparkSettings = SparkSettings()
     ingest: IngestSettings = IngestSettings()
+    upkeep: UpkeepSettings = UpkeepSettings()
     ratings: RatingsSettings = RatingsSettings()
     train: TrainSettings = TrainSettings()
     export: ExportSettings = ExportSettings()

@@ -5,12 +5,14 @@ import pytest
 
 from nextreel.events.contract import (
     EVENT_TYPES,
+    EXPLAINED,
     FIELDS,
     MATURITY,
     RATING_MAX,
     RATING_MIN,
     TABLES,
     EventType,
+    Reason,
     Verb,
     event_schema,
     fields_of,
@@ -107,3 +109,15 @@ def test_every_type_has_a_table_of_its_own() -> None:
 
 def test_every_field_says_what_it_is() -> None:
     assert [f.name for f in FIELDS if not f.doc] == []
+
+
+def test_every_reason_is_explained() -> None:
+    assert list(EXPLAINED) == list(Reason)
+    assert [reason for reason, told in EXPLAINED.items() if not (told.means and told.remedy)] == []
+
+
+def test_the_reasons() -> None:
+    assert [str(reason) for reason in Reason] == [
+        "empty", "too large", "not UTF-8", "not JSON", "not an object", "unknown type", "wrong topic", "missing field",
+        "wrong type", "out of range", "bad timestamp",
+    ]  # fmt: skip

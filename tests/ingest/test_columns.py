@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.ingest.strategies import JSON, TIMES
 
 from nextreel.events.contract import EVENT_TYPES, FIELDS, MAX_MESSAGE_BYTES, EventType, event_schema
 from nextreel.events.encode import encode
@@ -30,20 +32,24 @@ NASTY = [
 ]  # fmt: skip
 
 
-def judged(values: list[bytes | None], event_type: EventType) -> dict[int, tuple[Any, ...]]:
+def judged(
+    values: list[bytes | None], event_type: EventType, latest: datetime | None = None
+) -> dict[int, tuple[Any, ...]]:
     """Return what the rows accept, by position."""
     found = {}
     for i, raw in enumerate(values):
         try:
-            found[i] = read(raw, "topic", event_type)[1]
+            found[i] = read(raw, "topic", event_type, latest)[1]
         except Rejected:
             continue
     return found
 
 
-def taken(values: list[bytes | None], event_type: EventType) -> dict[int, tuple[Any, ...]]:
+def taken(
+    values: list[bytes | None], event_type: EventType, latest: datetime | None = None
+) -> dict[int, tuple[Any, ...]]:
     """Return what the columns accept, by position."""
-    accepted = accept(pa.array(values, pa.binary()), event_type)
+    accepted = accept(pa.array(values, pa.binary()), event_type, latest)
     if accepted is None:
         return {}
     assert accepted.columns.schema.names == event_schema(event_type).names
@@ -51,8 +57,10 @@ def taken(values: list[bytes | None], event_type: EventType) -> dict[int, tuple[
     return dict(zip(accepted.rows.tolist(), zip(*columns, strict=True), strict=True))
 
 
-def assert_agree(values: list[bytes | None], event_type: EventType) -> dict[int, tuple[Any, ...]]:
-    expected, found = judged(values, event_type), taken(values, event_type)
+def assert_agree(
+    values: list[bytes | None], event_type: EventType, latest: datetime | None = None
+) -> dict[int, tuple[Any, ...]]:
+    expected, found = judged(values, event_type, latest), taken(values, event_type, latest)
     assert {i: expected.get(i) for i in found} == found
     return found
 
@@ -122,26 +130,6 @@ def test_sliced_arrays_are_read_where_they_are() -> None:
     assert accept(values[:0], "movie") is None
 
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from(["n/a", "", "rate"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
-TIMES = st.builds(
-    lambda moment, sep, end: moment.isoformat(sep) + end,
-    st.datetimes(),
-    st.sampled_from(["T", " ", "t", "_"]),
-    st.sampled_from(["", "Z", "z", "+01:00", "-0330", "+01", "+24:00", "+00:61", ".5Z", "+1:00", "ZZ"]),
-) | st.from_regex(
-    r"\A[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9](:[0-6][0-9]){0,2}(\.[0-9]{0,9})?(Z|[+-][0-9]{2}:?[0-9]{2})?\Z"
-)
-
-
 @st.composite
 def blocks(draw: st.DrawFn) -> tuple[list[bytes | None], EventType]:
     event_type = draw(st.sampled_from(EVENT_TYPES))
@@ -158,6 +146,15 @@ def blocks(draw: st.DrawFn) -> tuple[list[bytes | None], EventType]:
     return values, event_type
 
 
-@given(blocks())
-def test_columns_and_rows_agree_on_anything(block: tuple[list[bytes | None], EventType]) -> None:
-    assert_agree(*block)
+@given(blocks(), st.none() | st.datetimes(timezones=st.just(UTC)))
+def test_columns_and_rows_agree_on_anything(
+    block: tuple[list[bytes | None], EventType], latest: datetime | None
+) -> None:
+    assert_agree(*block, latest)
+
+
+def test_columns_take_event_times_up_to_the_latest() -> None:
+    latest = datetime(2026, 1, 1, tzinfo=UTC)
+    times = [latest + timedelta(microseconds=m) for m in (-1, 0, 1)]
+    values: list[bytes | None] = [spoil(orjson.loads(VALID["user"][0]), timestamp=t.isoformat()) for t in times]
+    assert assert_agree(values, "user", latest).keys() == judged(values, "user", latest).keys() == {0, 1}

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.ingest.strategies import JSON
 
 from nextreel.events.contract import (
     EVENT_TYPES,
@@ -29,7 +31,8 @@ from nextreel.ingest.consume import MESSAGES
 from nextreel.ingest.parse import Parsed, parse
 from nextreel.lake.layout import QUARANTINE, SCHEMAS
 
-NOW = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+#: Late enough for all event times that the contract knows to be of the past, or of the year to come.
+NOW = datetime(2099, 1, 31, 12, 30, tzinfo=UTC)
 SENT = datetime(2026, 1, 31, 12, 29, 59, 250_000, tzinfo=UTC)
 TOPICS: dict[str, EventType] = {"u": "user", "m": "movie", "s": "series", "i": "interaction"}
 TOPIC_OF = {event_type: topic for topic, event_type in TOPICS.items()}
@@ -85,9 +88,29 @@ EVENTS: dict[EventType, dict[str, Any]] = {"user": USER, "movie": MOVIE, "series
 def messages(values: list[bytes | None], topic: str = "u") -> pa.RecordBatch:
     n = len(values)
     keys = [b"key-%d" % i for i in range(n)]
-    columns = [keys, values, [topic] * n, [3] * n, list(range(100, 100 + n)), [SENT] * n, [0] * n]
+    columns = [keys, values, [topic] * n, [3] * n, list(range(100, 100 + n)), [SENT] * n, [0] * n, [None] * n]
     arrays = [pa.array(column, f.type) for column, f in zip(columns, MESSAGES, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=MESSAGES)
+
+
+HEADERS = [{"key": "trace", "value": b"1"}, {"key": "trace", "value": None}]
+
+
+def test_quarantine_keeps_headers() -> None:
+    batch = messages([b"{", orjson.dumps(USER), b"["])
+    field = MESSAGES.field("headers")
+    sent = batch.set_column(7, field, pa.array([HEADERS, HEADERS, None], field.type))
+    rejected = parse(sent, TOPICS, NOW).rejected
+    assert rejected.column("headers").to_pylist() == [HEADERS, None]
+    assert rejected.column("key").to_pylist() == [b"key-0", b"key-2"]
+    assert rejected.column("raw").to_pylist() == [b"{", b"["]
+
+
+def test_headers_may_not_be_there() -> None:
+    """Spark's own connector gives them only where it is asked to."""
+    rejected = parse(messages([b"{"]).drop_columns(["headers"]), TOPICS, NOW).rejected
+    assert rejected.column("headers").to_pylist() == [None]
+    assert rejected.column("raw").to_pylist() == [b"{"]
 
 
 def one(value: bytes | None, topic: str = "u") -> tuple[str, dict[str, Any]]:
@@ -428,6 +451,31 @@ def test_any_time_is_read_back(moment: datetime, minutes: int | None) -> None:
     assert accepted(USER | {"timestamp": moment.isoformat() + zone})["timestamp"] == utc
 
 
+@pytest.mark.parametrize("shape", [str, lambda text: text.replace("Z", "+00:00"), lambda text: text.replace("T", " ")])
+@pytest.mark.parametrize(
+    ("text", "table"),
+    [
+        ("2027-03-02T10:20:30Z", "users"),
+        ("2027-03-02T10:20:30.000001Z", QUARANTINE),
+        ("2098-01-01T00:00:00Z", QUARANTINE),
+    ],
+)
+def test_an_event_of_the_far_future(text: str, table: str, shape: Callable[[str], str]) -> None:
+    raw = orjson.dumps(USER | {"timestamp": shape(text)})
+    neighbour = orjson.dumps(USER)
+    parsed = parse(messages([neighbour, raw, neighbour]), TOPICS, datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC))
+    assert {name: rows.num_rows for name, rows in parsed.tables.items()} == Counter({"users": 2}) + Counter({table: 1})
+    if table == QUARANTINE:
+        (row,) = parsed.rejected.to_pylist()
+        assert (row["reason"], row["raw"]) == (Reason.BAD_TIMESTAMP, raw)
+        assert row["detail"] == f"timestamp: {shape(text)!r} is over 366 days in the future"
+
+
+def test_the_past_is_open() -> None:
+    parsed = parse(messages([orjson.dumps(USER | {"timestamp": "1900-01-01"})]), TOPICS, NOW)
+    assert parsed.tables.keys() == {"users"}
+
+
 @pytest.mark.parametrize("micros", [2**63 - 1, -(2**63), 253_402_300_800_000_000, -62_135_596_800_000_001])
 def test_a_kafka_timestamp_beyond_all_dates_is_null(micros: int) -> None:
     batch = messages([orjson.dumps(USER), b"rejected"])
@@ -462,18 +510,6 @@ def test_a_mixed_block_keeps_the_order_and_the_offsets() -> None:
 def test_any_bytes_are_one_row_of_one_table(raw: bytes, topic: str) -> None:
     table, row = one(raw, topic)
     assert (table, row["raw"]) == (QUARANTINE, raw)
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from(["n/a", "", "rate"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
 
 
 @st.composite

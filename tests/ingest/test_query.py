@@ -1,21 +1,20 @@
 """The running stream: every message is in the lake exactly once, whatever it is and whatever is killed."""
 
 import json
-import signal
 import subprocess
 import sys
 from collections import Counter
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from tests.ingest.ingesting import ingest, rows
 
 from nextreel.errors import LakeError
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.events.faults import broken
 from nextreel.events.world import World, WorldConfig
-from nextreel.ingest.query import Batch, start_ingest
+from nextreel.ingest.query import start_ingest
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.lake.commit import committed_offsets
@@ -47,22 +46,6 @@ def spoilt(event_type: EventType) -> list[tuple[str, bytes]]:
 
 
 SENT = sum(WORLD.size(e) for e in EVENT_TYPES) + 4 * N_BROKEN
-
-
-def ingest(spark: SparkSession, settings: Settings) -> list[Batch]:
-    """Bring all that Kafka holds into the lake."""
-    batches: list[Batch] = []
-    query = start_ingest(spark, settings, batches.append, available_now=True)
-    try:
-        assert query.awaitTermination(120)
-    finally:
-        query.stop()
-    return batches
-
-
-def rows(lake: Lake, table: str) -> list[dict[str, Any]]:
-    found = [pq.ParquetFile(file).read() for file in lake.files(table)]
-    return [row for part in found for row in part.to_pylist()]
 
 
 def places(lake: Lake) -> Counter[Place]:
@@ -136,64 +119,30 @@ def test_small_batches_lose_nothing(spark: SparkSession, settings: Settings) -> 
 
 
 CHILD = """
-import os, signal, sys, json
-from nextreel.ingest import query
-from nextreel.lake import commit as c
+import json, sys
+from nextreel.ingest.query import start_ingest
 from nextreel.lake.session import spark_session
 from nextreel.settings import load
 
-flags, moment = json.loads(sys.argv[1]), sys.argv[2]
-
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-if moment == "before the record":
-    query.commit = die
-elif moment == "between record and moves":
-    c._move = die
-    query.recover = lambda lake: 0
-settings = load(flags, {})
-stream = query.start_ingest(spark_session(settings), settings, available_now=True)
+settings = load(json.loads(sys.argv[1]), {})
+stream = start_ingest(spark_session(settings), settings, available_now=True)
 print("started", flush=True)
-if moment == "never":
-    stream.awaitTermination(120)
-    sys.stdin.read()
 stream.awaitTermination(120)
+sys.stdin.read()
 """
 
 
-def child(settings: Settings, moment: str) -> "subprocess.Popen[str]":
+def child(settings: Settings) -> "subprocess.Popen[str]":
     kafka = settings.kafka
     flags = {"home": str(settings.home), "kafka.bootstrap": kafka.bootstrap}
     flags |= {f"kafka.{t}": getattr(kafka, t) for t in ("users", "movies", "series", "interactions")}
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(flags), moment],
+        [sys.executable, "-c", CHILD, json.dumps(flags)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", ["before the record", "between record and moves"])
-def test_killed_and_started_again(moment: str, spark: SparkSession, settings: Settings) -> None:
-    create_topics(settings.kafka)
-    reasons = send(settings)
-    lake = Lake(settings.lake)
-
-    with child(settings, moment) as killed:
-        _, errors = killed.communicate(timeout=180)
-    assert killed.returncode == -signal.SIGKILL, errors
-    assert len(list(lake.staging.glob("*.staged"))) > 0
-    assert len(list(lake.commits.glob("*.json"))) == (0 if moment == "before the record" else 1)
-    assert places(lake) == {}  # no reader sees anything of the batch
-
-    ingest(spark, settings)
-
-    assert_all_once(lake, SENT)
-    assert Counter(row["reason"] for row in rows(lake, QUARANTINE)) == reasons
-    assert list(lake.staging.iterdir()) == []
 
 
 def test_a_second_ingest_of_the_same_session_is_refused(spark: SparkSession, settings: Settings) -> None:
@@ -212,7 +161,7 @@ def test_a_second_ingest_of_the_same_session_is_refused(spark: SparkSession, set
 def test_a_second_ingest_on_the_same_lake_is_refused(spark: SparkSession, settings: Settings) -> None:
     create_topics(settings.kafka)
     send(settings)
-    with child(settings, "never") as first:
+    with child(settings) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "started\n"
         with pytest.raises(LakeError, match="another process is writing"):

@@ -1,20 +1,25 @@
 """Kafka as a stream: the plan of a micro-batch, and the reading of its ranges from a real broker."""
 
+import json
 import pickle
 from collections.abc import Iterable
 
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 from hypothesis import given
 from hypothesis import strategies as st
-from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxRows
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxBytes, ReadMaxRows
+from pyspark.sql.types import StructType
 
 from nextreel.errors import DataLossError, KafkaError, SettingsError
-from nextreel.ingest import consume
 from nextreel.ingest.consume import MESSAGES, KafkaRange, read_ranges
-from nextreel.ingest.source import KafkaSource, KafkaStreamReader, Offsets, dealt, share
+from nextreel.ingest.source import KafkaSource, KafkaStreamReader, LakeStreamReader, Offsets, dealt, share
 from nextreel.kafka.topics import create_topics
+from nextreel.lake.layout import Lake
 from nextreel.settings import Settings
 
 WAITING = st.dictionaries(st.tuples(st.sampled_from("abc"), st.sampled_from("0123")), st.integers(0, 50), max_size=9)
@@ -117,13 +122,13 @@ def test_compressed_topics(ready: Settings, codec: str) -> None:
     assert read(ready, 0, 2_000).column("value").to_pylist() == values
 
 
-def test_a_broker_that_falls_silent_is_an_error(ready: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consume, "_PATIENCE_SECONDS", 2.0)
+def test_a_broker_that_falls_silent_is_an_error(ready: Settings) -> None:
     send(ready, ready.kafka.users, 0, [b"only one"])
     wanted = KafkaRange(ready.kafka.users, 0, 0, 1)
     client = ready.kafka.client_config | {"bootstrap.servers": "127.0.0.1:1"}
-    with pytest.raises(KafkaError, match=f"no answer for 2 s: {ready.kafka.users} partition 0 at offset 0"):
-        list(read_ranges(client, [wanted]))
+    silent = rf"no answer for 2 s: {ready.kafka.users} partition 0 at offset 0 \(.*Connection refused"
+    with pytest.raises(KafkaError, match=silent):
+        list(read_ranges(client, [wanted], patience_seconds=2.0))
 
 
 # The plan of a stream
@@ -197,6 +202,55 @@ def test_a_partition_that_is_new_to_the_checkpoint_is_read_from_its_start(ready:
     assert planned(stream, {topic: {"0": 0}}, end) == [KafkaRange(topic, 1, 0, 5)]
 
 
+@pytest.mark.parametrize("starting", ["earliest", "latest"])
+def test_partitions_that_are_added_are_read_from_their_start(
+    ready: Settings, starting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded broker adds none: the topic is made anew, with more of them, before it has any messages."""
+    monkeypatch.setattr("nextreel.kafka.watermarks._METADATA_SECONDS", 0.0)
+    topic = ready.kafka.users
+    stream = reader(ready, startingOffsets=starting)
+    start = stream.initialOffset()
+    assert start == {topic: {"0": 0, "1": 0}}
+    admin = AdminClient(ready.kafka.client_config)
+    admin.delete_topics([topic])[topic].result(20)
+    create_topics(ready.kafka.model_copy(update={"partitions": 4}))
+    send(ready, topic, 3, [b"x"] * 5)
+    send(ready, topic, 0, [b"x"] * 2)
+    end = stream.latestOffset(start, ReadAllAvailable())
+    assert end == {topic: {"0": 2, "1": 0, "2": 0, "3": 5}}
+    assert planned(stream, start, end) == [KafkaRange(topic, 0, 0, 2), KafkaRange(topic, 3, 0, 5)]
+    stream.stop()
+
+
+def test_micro_batches_are_bounded_by_bytes_too(ready: Settings) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 0, [b"x"] * 500)
+    stream = reader(ready, maxBytesPerTrigger="50000")
+    limit = stream.getDefaultReadLimit()
+    assert limit == ReadMaxBytes(50_000)
+    start = stream.initialOffset()
+    assert stream.latestOffset(start, limit) == {topic: {"0": 50, "1": 0}}  # a message is taken to have 1,000
+    assert stream.latestOffset(start, ReadAllAvailable()) == {topic: {"0": 500, "1": 0}}
+    both = reader(ready, maxBytesPerTrigger="50000", maxOffsetsPerTrigger="30")
+    assert both.getDefaultReadLimit() == ReadMaxRows(30)
+    assert both.latestOffset(start, ReadMaxRows(30)) == {topic: {"0": 30, "1": 0}}
+    assert both.latestOffset(start, ReadMaxRows(70)) == {topic: {"0": 50, "1": 0}}
+    assert reader(ready, maxBytesPerTrigger="1").latestOffset(start, limit) == {topic: {"0": 1, "1": 0}}
+
+
+def test_bytes_are_those_of_the_last_micro_batch(ready: Settings) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 0, [b"x"] * 500)
+    stream = lake_reader(ready, maxBytesPerTrigger="50000")
+    start, limit = stream.initialOffset(), stream.getDefaultReadLimit()
+    assert stream.latestOffset(start, limit) == {topic: {"0": 50, "1": 0}}
+    commits = Lake(ready.lake).commits
+    commits.mkdir(parents=True)
+    (commits / f"{0:012d}.json").write_text(json.dumps({"raw_bytes": 5_000, "messages": {topic: {"0": 20}}}))
+    assert stream.latestOffset(start, limit) == {topic: {"0": 200, "1": 0}}
+
+
 RANGES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 120_000)), max_size=12).map(
     lambda drawn: [KafkaRange("t", i, begin, begin + n) for i, (begin, n) in enumerate(drawn)]
 )
@@ -257,6 +311,58 @@ def test_data_loss_stops_the_stream_unless_told_otherwise(
         assert reader(ready)._begin("t", "0", {"t": {"0": inside}}, (low, high)) == inside
 
 
+def lake_reader(settings: Settings, **options: str) -> LakeStreamReader:
+    given = {"kafka.bootstrap.servers": settings.kafka.bootstrap, "subscribe": settings.kafka.users}
+    return LakeStreamReader(given | {"lake": str(settings.lake), "eventTypes": "{}"} | options)
+
+
+def gaps(settings: Settings) -> list[tuple[str, str]]:
+    found = sorted((settings.lake / "_ingest" / "gaps").glob("*"))
+    return [(file.name, json.loads(file.read_text())["why"]) for file in found]
+
+
+def test_data_loss_that_is_accepted_is_written_down_once(ready: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 0, [b"x"] * 5)
+    start = {topic: {"0": 50, "1": 0}}
+    for _ in range(2):  # a plan is made again after a crash
+        stream = lake_reader(ready, failOnDataLoss="false")
+        end = stream.latestOffset(start, ReadAllAvailable())
+        assert planned(stream, start, end) == [KafkaRange(topic, 0, 0, 5)]
+        stream.stop()
+    why = "the checkpoint is at 50 and the topic ends at 5: it was made anew"
+    assert gaps(ready) == [(f"{topic}-0-50-0.json", why)]
+    assert [r.getMessage() for r in caplog.records] == [f"{topic} partition 0: {why}. Going on at 0."] * 2
+
+
+def test_what_was_planned_and_is_gone_is_written_down(ready: Settings) -> None:
+    topic = ready.kafka.users
+    send(ready, topic, 0, [b"x"] * 5)
+    stream = lake_reader(ready, failOnDataLoss="false")
+    assert planned(stream, {topic: {"0": 3}}, {topic: {"0": 60}}) == [KafkaRange(topic, 0, 3, 5)]
+    assert gaps(ready) == [(f"{topic}-0-5-60.json", "messages to 60 were planned and the topic ends at 5")]
+
+
+def test_retention_that_is_accepted_is_written_down(ready: Settings) -> None:
+    """The embedded broker deletes no messages: the marks are given."""
+    stream = lake_reader(ready, failOnDataLoss="false")
+    assert stream._begin("t", "0", {"t": {"0": 3}}, (10, 20)) == 10
+    why = "messages 3 to 10 were deleted by Kafka's retention before they were read"
+    assert gaps(ready) == [("t-0-3-10.json", why)]
+    with pytest.raises(DataLossError, match=why):
+        lake_reader(ready)._begin("t", "0", {"t": {"0": 3}}, (10, 20))
+
+
+def test_partitions_that_are_gone_are_data_loss(ready: Settings) -> None:
+    topic = ready.kafka.users
+    start = {topic: {"0": 0, "1": 0, "2": 9}}  # of a topic that had three
+    with pytest.raises(DataLossError, match=f"{topic} partition 2: the checkpoint is at 9"):
+        lake_reader(ready).latestOffset(start, ReadAllAvailable())
+    stream = lake_reader(ready, failOnDataLoss="false")
+    assert stream.latestOffset(start, ReadAllAvailable()) == {topic: {"0": 0, "1": 0}}
+    assert [name for name, _ in gaps(ready)] == [f"{topic}-2-9-0.json"]
+
+
 @pytest.mark.parametrize("limit", [ReadAllAvailable(), ReadMaxRows(100)])
 def test_data_loss_that_is_accepted_reads_what_is_there(ready: Settings, limit: ReadLimit) -> None:
     topic = ready.kafka.users
@@ -283,8 +389,9 @@ def test_data_loss_that_is_accepted_reads_what_is_there(ready: Settings, limit: 
     ],
 )
 def test_what_is_needed(options: dict[str, str]) -> None:
-    with pytest.raises(SettingsError, match=r"needs the options kafka\.bootstrap\.servers and subscribe"):
-        KafkaStreamReader(options)
+    for kind, name in ((KafkaStreamReader, "nextreel_kafka"), (LakeStreamReader, "nextreel_lake")):
+        with pytest.raises(SettingsError, match=rf"{name} needs the options kafka\.bootstrap\.servers and subscribe"):
+            kind(options)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +400,11 @@ def test_what_is_needed(options: dict[str, str]) -> None:
         ("startingOffsets", "yesterday"),
         ("maxOffsetsPerTrigger", "many"),
         ("maxOffsetsPerTrigger", "-1"),
+        ("maxBytesPerTrigger", "1e6"),
         ("failOnDataLoss", "perhaps"),
+        ("patienceSeconds", "0"),
+        ("patienceSeconds", "nan"),
+        ("patienceSeconds", "long"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_value(option: str, value: str) -> None:
@@ -325,20 +436,14 @@ def test_a_task_s_copy_leaves_the_connection_behind(ready: Settings) -> None:
         each.stop()
 
 
-def test_the_schema_is_that_of_spark_s_own_source() -> None:
+def test_the_schema_is_that_of_spark_s_own_source(spark: SparkSession) -> None:
     spark_s = KafkaSource({"x": "y"})
     assert KafkaSource.name() == "nextreel_kafka"
-    names = [column.split()[0] for column in str(spark_s.schema()).split(", ")]
-    assert (
-        names
-        == MESSAGES.names
-        == [
-            "key",
-            "value",
-            "topic",
-            "partition",
-            "offset",
-            "timestamp",
-            "timestampType",
-        ]
-    )
+    columns = StructType.fromDDL(str(spark_s.schema()))
+    assert isinstance(columns, StructType)
+    schema = to_arrow_schema(columns, timezone="UTC")
+    assert schema.names == MESSAGES.names
+    assert [field.type for field in schema] == [field.type for field in MESSAGES]
+    assert MESSAGES.names == [
+        "key", "value", "topic", "partition", "offset", "timestamp", "timestampType", "headers",
+    ]  # fmt: skip

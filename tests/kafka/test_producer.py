@@ -77,6 +77,19 @@ def test_raw_messages_go_as_they_are(ready: Settings) -> None:
     assert found == {(None, b"\xff\x00"), (b"\xfe", b""), ("clé".encode(), b"{}")}
 
 
+def test_whole_messages_have_their_headers_and_say_when_they_have_arrived(ready: Settings) -> None:
+    producer, arrived = EventProducer(ready.kafka), []
+    headers = [("a", b"\xff"), ("a", None), ("b", b"")]
+    producer.send_whole(ready.kafka.users, b"\xfe", b"x", headers, lambda: arrived.append("first"))
+    producer.send_whole(ready.kafka.users, None, None, [], lambda: arrived.append("second"))
+    producer.send_whole(ready.kafka.users, None, b"x" * 2_000_000, [], lambda: arrived.append("too large"))
+    delivery = producer.wait()
+    assert sorted(arrived) == ["first", "second"]
+    assert (delivery.sent, delivery.delivered, delivery.failed) == (3, 2, 1)
+    found = {m.key(): (m.value(), m.headers()) for m in held(ready, ready.kafka.users)}
+    assert found == {b"\xfe": (b"x", headers), None: (None, None)}
+
+
 def test_it_is_idempotent_unless_the_settings_say_otherwise() -> None:
     assert _CONFIG["enable.idempotence"] == "true"
     kafka = load({"kafka.client.enable.idempotence": "true", "kafka.client.acks": "0"}, {}).kafka

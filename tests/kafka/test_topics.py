@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from nextreel.errors import KafkaError
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.kafka import topics
-from nextreel.kafka.topics import create_topics, topics_by_type
+from nextreel.kafka.topics import create_topics, topic_ids, topics_by_type
 from nextreel.settings import Settings, load
 
 
@@ -34,6 +34,32 @@ def test_only_the_missing_ones_are_created(settings: Settings) -> None:
     }
     found = AdminClient(other.client_config).list_topics(timeout=10).topics
     assert [len(found[t].partitions) for t in (other.users, other.series)] == [settings.kafka.partitions, 5]
+
+
+def test_a_topic_that_is_made_anew_has_another_id(settings: Settings) -> None:
+    kafka, config = settings.kafka, settings.kafka.client_config
+    create_topics(kafka)
+    first = topic_ids(config, [kafka.users, kafka.movies])
+    assert list(first) == [kafka.users, kafka.movies]
+    assert all(first.values())
+    assert first[kafka.users] != first[kafka.movies]
+    assert topic_ids(config, [kafka.movies, kafka.users, kafka.users]) == first
+    admin = AdminClient(config)
+    admin.delete_topics([kafka.users])[kafka.users].result(20)
+    create_topics(kafka)
+    again = topic_ids(config, first)
+    assert again[kafka.users] not in ("", first[kafka.users])
+    assert again[kafka.movies] == first[kafka.movies]
+
+
+def test_ids_of_nothing(settings: Settings) -> None:
+    assert topic_ids(settings.kafka.client_config, []) == {}
+
+
+def test_ids_of_a_topic_that_does_not_exist(settings: Settings) -> None:
+    with pytest.raises(KafkaError, match=r"topic 'no-such-topic': .*`nextreel topics` creates the topics"):
+        topic_ids(settings.kafka.client_config, ["no-such-topic"])
+    assert "no-such-topic" not in AdminClient(settings.kafka.client_config).list_topics(timeout=10).topics
 
 
 def test_each_type_has_its_topic() -> None:

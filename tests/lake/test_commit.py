@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextreel.errors import LakeError
-from nextreel.lake.commit import commit, committed_offsets, is_committed, lock, recover
+from nextreel.lake.commit import commit, committed_offsets, is_committed, recover
 from nextreel.lake.layout import Lake
+from nextreel.lake.ledger import Intake
 from nextreel.lake.write import StagedFile, stage
 
 QUERY = "0123456789-query"
@@ -55,9 +56,9 @@ def test_staged_files_are_complete_and_nobody_sees_them(lake: Lake) -> None:
 
 
 def test_a_commit_puts_every_file_into_its_table(lake: Lake) -> None:
-    commit(lake, QUERY, 6, [], {})
+    commit(lake, QUERY, 6, [], {}, Intake())
     assert not is_committed(lake, QUERY, 7, {})
-    commit(lake, QUERY, 7, staged(lake), {})
+    commit(lake, QUERY, 7, staged(lake), {}, Intake())
     assert is_committed(lake, QUERY, 7, {})
     assert not is_committed(lake, QUERY, 8, {})
     assert seen(lake) == [1, 2, 3, 4]
@@ -69,34 +70,34 @@ def test_a_commit_puts_every_file_into_its_table(lake: Lake) -> None:
 
 
 def test_an_empty_batch_is_committed_too(lake: Lake) -> None:
-    commit(lake, QUERY, 0, [], {})
+    commit(lake, QUERY, 0, [], {}, Intake())
     assert is_committed(lake, QUERY, 0, {})
     assert recover(lake) == 0
 
 
 def test_the_lake_knows_how_far_into_kafka_it_reaches(lake: Lake) -> None:
     assert committed_offsets(lake) == {}
-    commit(lake, QUERY, 0, staged(lake), {"topic": {"0": 4}})
-    commit(lake, QUERY, 1, [], {"topic": {"0": 4, "1": 2}})
+    commit(lake, QUERY, 0, staged(lake), {"topic": {"0": 4}}, Intake())
+    commit(lake, QUERY, 1, [], {"topic": {"0": 4, "1": 2}}, Intake())
     assert committed_offsets(lake) == {"topic": {"0": 4, "1": 2}}
 
 
 def test_batches_add_up(lake: Lake) -> None:
     for batch in range(12):
-        commit(lake, QUERY, batch, [stage(lake, "users", DAY, rows(batch))], {})
+        commit(lake, QUERY, batch, [stage(lake, "users", DAY, rows(batch))], {}, Intake())
     assert seen(lake) == list(range(12))
 
 
 def test_recovery_of_what_is_whole_changes_nothing(lake: Lake) -> None:
     assert recover(lake) == 0
-    commit(lake, QUERY, 0, staged(lake), {})
+    commit(lake, QUERY, 0, staged(lake), {}, Intake())
     for _ in range(2):
         assert recover(lake) == 0
         assert seen(lake) == [1, 2, 3, 4]
 
 
 def test_orphans_are_removed(lake: Lake) -> None:
-    commit(lake, QUERY, 0, staged(lake), {})
+    commit(lake, QUERY, 0, staged(lake), {}, Intake())
     staged(lake)
     (lake.staging / "torn.staged").write_bytes(b"PAR1 half a fi")
     assert recover(lake) == 4
@@ -109,6 +110,7 @@ import os, signal, sys
 from pathlib import Path
 from nextreel.lake import commit as c
 from nextreel.lake.layout import Lake
+from nextreel.lake.ledger import Intake
 from nextreel.lake.write import stage
 import pyarrow as pa
 
@@ -125,7 +127,7 @@ def counted(self, target):
     return rename(self, target)
 
 Path.rename = counted
-c.commit(lake, "0123456789-query", 0, files, {})
+c.commit(lake, "0123456789-query", 0, files, {}, Intake())
 """
 
 
@@ -141,7 +143,7 @@ def test_killed_between_any_two_renames(lake: Lake, renames: int) -> None:
     assert is_committed(lake, QUERY, 0, {}) == (renames > 0)
     assert orphans == (3 if renames == 0 else 0)
     if not is_committed(lake, QUERY, 0, {}):
-        commit(lake, QUERY, 0, staged(lake), {})  # as Spark does: the same batch again
+        commit(lake, QUERY, 0, staged(lake), {}, Intake())  # as Spark does: the same batch again
     assert seen(lake) == [1, 2, 3, 4]
     assert recover(lake) == 0
     assert list(lake.staging.iterdir()) == []
@@ -161,7 +163,7 @@ def test_killed_again_during_recovery(lake: Lake) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"batch": 0', b"\xff\xfe", b"[]", b"{}", b'"text"'])
 def test_a_broken_record_is_an_error_that_names_it(lake: Lake, content: bytes) -> None:
-    commit(lake, QUERY, 0, staged(lake), {})
+    commit(lake, QUERY, 0, staged(lake), {}, Intake())
     (record,) = lake.commits.glob("*.json")
     record.write_bytes(content)
     with pytest.raises(LakeError, match=record.name):
@@ -175,12 +177,12 @@ def test_a_record_half_written_does_not_count(lake: Lake) -> None:
     (lake.commits / "000000000000.tmp").write_text('{"batch": 0')
     assert recover(lake) == 0
     assert not is_committed(lake, QUERY, 0, {})
-    commit(lake, QUERY, 0, staged(lake), {})
+    commit(lake, QUERY, 0, staged(lake), {}, Intake())
     assert seen(lake) == [1, 2, 3, 4]
 
 
 def test_a_lake_and_a_checkpoint_of_different_age_are_an_error(lake: Lake) -> None:
-    commit(lake, QUERY, 0, staged(lake), {"t": {"0": 4}})
+    commit(lake, QUERY, 0, staged(lake), {"t": {"0": 4}}, Intake())
     assert is_committed(lake, QUERY, 0, {"t": {"0": 4}})
     with pytest.raises(LakeError, match=r"already holds another micro-batch 0 .* doubled or lost"):
         is_committed(lake, "another", 0, {"t": {"0": 4}})
@@ -195,34 +197,8 @@ def test_a_lake_and_a_checkpoint_of_different_age_are_an_error(lake: Lake) -> No
 
 @pytest.mark.parametrize("gone", [0, 1])
 def test_a_committed_file_that_is_gone_is_an_error(lake: Lake, gone: int) -> None:
-    commit(lake, QUERY, 0, staged(lake), {})
+    commit(lake, QUERY, 0, staged(lake), {}, Intake())
     missing = lake.files("users")[gone]
     missing.unlink()
     with pytest.raises(LakeError, match=missing.name):
         recover(lake)
-
-
-HOLDING = """
-import sys
-from pathlib import Path
-from nextreel.lake.commit import lock
-from nextreel.lake.layout import Lake
-lock(Lake(Path(sys.argv[1])))
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
-def test_one_lake_has_one_writer(lake: Lake) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDING, str(lake.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(LakeError, match=f"another process is writing to {lake.root}"):
-            lock(lake)
-        other.kill()  # it need not end in good order
-        other.wait()
-    os.close(lock(lake))
-    os.close(lock(lake))

@@ -9,6 +9,7 @@ import pytest
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType, event_schema
 from nextreel.lake.commit import commit
 from nextreel.lake.layout import LINEAGE, QUARANTINE, SCHEMAS, Lake
+from nextreel.lake.ledger import Intake
 from nextreel.lake.quarantine import reasons
 from nextreel.lake.write import stage
 
@@ -19,9 +20,9 @@ def test_event_tables_are_the_contract_and_then_the_lineage(event_type: EventTyp
 
 
 def test_the_quarantine_keeps_the_message_and_its_lineage() -> None:
-    assert SCHEMAS[QUARANTINE].names[:4] == ["reason", "detail", "key", "raw"]
+    assert SCHEMAS[QUARANTINE].names[:5] == ["reason", "detail", "key", "headers", "raw"]
     assert SCHEMAS[QUARANTINE].field("raw").type == pa.binary()
-    assert list(SCHEMAS[QUARANTINE])[4:] == list(LINEAGE)
+    assert list(SCHEMAS[QUARANTINE])[5:] == list(LINEAGE)
 
 
 def test_there_are_these_tables() -> None:
@@ -61,6 +62,6 @@ def test_reasons_are_counted_over_all_files_most_first(tmp_path: Path) -> None:
     assert reasons(lake) == {}
     for batch, given in enumerate((["not JSON", "empty", "not JSON"], ["wrong type", "empty", "not JSON"])):
         rows = pa.Table.from_pylist([{"reason": reason} for reason in given], SCHEMAS[QUARANTINE])
-        commit(lake, "query", batch, [stage(lake, QUARANTINE, "2026-01-31", rows)], {})
+        commit(lake, "query", batch, [stage(lake, QUARANTINE, "2026-01-31", rows)], {}, Intake())
     assert list(reasons(lake).items()) == [("not JSON", 3), ("empty", 2), ("wrong type", 1)]
     assert pq.read_schema(lake.files(QUARANTINE)[0]) == SCHEMAS[QUARANTINE]

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from nextreel.lake import tables
 from nextreel.lake.commit import commit
 from nextreel.lake.layout import SCHEMAS, Lake
+from nextreel.lake.ledger import Intake
 from nextreel.lake.write import stage
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,7 +31,12 @@ def event(key: str, minute: int, offset: int, **cells: Any) -> dict[str, Any]:
 
 def write(lake: Lake, batch: int, table: str, *events: dict[str, Any], date: str = "2026-01-02") -> None:
     commit(
-        lake, "test-query", batch, [stage(lake, table, date, pa.Table.from_pylist(list(events), SCHEMAS[table]))], {}
+        lake,
+        "test-query",
+        batch,
+        [stage(lake, table, date, pa.Table.from_pylist(list(events), SCHEMAS[table]))],
+        {},
+        Intake(),
     )
 
 
@@ -72,7 +78,7 @@ def test_a_path_of_glob_characters_means_itself(spark: SparkSession, tmp_path: P
 def test_files_with_fewer_columns_are_read_as_null(spark: SparkSession, lake: Lake) -> None:
     older = SCHEMAS["users"].remove(SCHEMAS["users"].get_field_index("pais"))
     rows = pa.Table.from_pylist([event("u1", 1, 0)], older)
-    commit(lake, "test-query", 0, [stage(lake, "users", "2026-01-02", rows)], {})
+    commit(lake, "test-query", 0, [stage(lake, "users", "2026-01-02", rows)], {}, Intake())
     write(lake, 1, "users", event("u2", 1, 1, pais="ES"))
     found = by_id(tables.read_table(spark, lake, "users"), "id")
     assert {key: r["pais"] for key, r in found.items()} == {"u1": None, "u2": "ES"}

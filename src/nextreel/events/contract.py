@@ -32,6 +32,13 @@ RATING_MIN, RATING_MAX = 0.5, 5.0
 #: A message larger than this is quarantined unread.
 MAX_MESSAGE_BYTES = 1_000_000
 
+#: Event times outside these years are taken for mistakes: seconds read as milliseconds, a clock never set.
+YEAR_MIN, YEAR_MAX = 1900, 2100
+
+#: So are those that lie further ahead than this of the moment of arrival. The past is open: replays and simulated
+#: worlds begin where they like, and the newest event of an id counts, so that one of the far future would for ever.
+FUTURE_DAYS_MAX = 366
+
 #: Age ratings (MPA for films, TV Parental Guidelines for television) in order of maturity.
 MATURITY: dict[str, int] = {
     "G": 0, "TV-Y": 0, "TV-G": 0,
@@ -66,6 +73,64 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong type"
     OUT_OF_RANGE = "out of range"
     BAD_TIMESTAMP = "bad timestamp"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What a reason says of a message, and what to do about it."""
+
+    means: str
+    remedy: str
+
+
+#: Every reason, for people: `nextreel quarantine` and docs/contract.md show these.
+EXPLAINED: dict[Reason, Explained] = {
+    Reason.EMPTY: Explained(
+        "the message has no value: null (a tombstone) or no bytes",
+        "nothing is lost: events are never deleted here. Keep log compaction's tombstones off these topics",
+    ),
+    Reason.TOO_LARGE: Explained(
+        f"the value has more than {MAX_MESSAGE_BYTES:,} bytes, and was not read",
+        "send ids and names, not documents or pictures",
+    ),
+    Reason.NOT_UTF8: Explained(
+        "some bytes are not UTF-8: Latin-1, UTF-16 or compressed data",
+        "let the producer encode as UTF-8",
+    ),
+    Reason.NOT_JSON: Explained(
+        "the value is not one JSON document (RFC 8259): cut off, single quotes, NaN, a byte order mark, two documents",
+        "let a JSON library write it, one document a message; an export can be edited and replayed",
+    ),
+    Reason.NOT_AN_OBJECT: Explained(
+        "the value is JSON, but an array, a text, a number, true, false or null",
+        "send one event a message, as an object",
+    ),
+    Reason.UNKNOWN_TYPE: Explained(
+        "`type` is none of the contract's",
+        "correct `type`; it is written in small letters",
+    ),
+    Reason.WRONG_TOPIC: Explained(
+        "the event's type is not what its topic carries",
+        "let the producer send it to its own topic; an export can name another topic for it",
+    ),
+    Reason.MISSING_FIELD: Explained(
+        f'a required field is not there, null, empty or "{NOT_APPLICABLE}"',
+        "add the field that the detail names",
+    ),
+    Reason.WRONG_TYPE: Explained(
+        "a field has another JSON type than the contract says, or a number too large to be read exactly",
+        "write the field that the detail names as the contract has it",
+    ),
+    Reason.OUT_OF_RANGE: Explained(
+        "a number is beyond its bounds, or a text is none of those allowed",
+        "correct the value; the detail names what is allowed",
+    ),
+    Reason.BAD_TIMESTAMP: Explained(
+        f"`timestamp` is not ISO 8601, or absurd: before {YEAR_MIN}, from {YEAR_MAX} on, or more than "
+        f"{FUTURE_DAYS_MAX} days after the message arrived. It would outlive every later event of its id",
+        "correct the producer's clock or its format (seconds since 1970 are not read)",
+    ),
+}
 
 
 @dataclass(frozen=True)

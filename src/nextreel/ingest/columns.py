@@ -18,8 +18,17 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 from numpy.typing import NDArray
 
-from nextreel.events.contract import FIELDS, MAX_MESSAGE_BYTES, NOT_APPLICABLE, EventType, Field, Verb, fields_of
-from nextreel.ingest.rows import YEAR_MAX, YEAR_MIN
+from nextreel.events.contract import (
+    FIELDS,
+    MAX_MESSAGE_BYTES,
+    NOT_APPLICABLE,
+    YEAR_MAX,
+    YEAR_MIN,
+    EventType,
+    Field,
+    Verb,
+    fields_of,
+)
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -60,11 +69,14 @@ class Accepted:
     unknown_fields: Counter[str] = field(default_factory=Counter)
 
 
-def accept(values: pa.BinaryArray, event_type: EventType) -> Accepted | None:
-    """Take the messages of one topic that keep to the contract; None where there are none."""
+def accept(values: pa.BinaryArray, event_type: EventType, latest: datetime | None = None) -> Accepted | None:
+    """Take the messages of one topic that keep to the contract; None where there are none.
+
+    Those of event times after ``latest`` (None: whenever) are left to the rows.
+    """
     parts = []
     for read in _Block(values, event_type).parts():
-        part = _checked(read.rows, read.columns, event_type)
+        part = _checked(read.rows, read.columns, event_type, latest)
         parts.append(_counted(part, values) if read.has_more else part)
     parts = [part for part in parts if len(part.rows)]
     if not parts:
@@ -197,7 +209,7 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
-def _checked(rows: Rows, read: pa.Table, event_type: EventType) -> Accepted:
+def _checked(rows: Rows, read: pa.Table, event_type: EventType, latest: datetime | None) -> Accepted:
     """Check each column and keep the rows of which nothing is in doubt."""
     ok = np.ones(len(rows), np.bool_)
     columns = {}
@@ -207,6 +219,8 @@ def _checked(rows: Rows, read: pa.Table, event_type: EventType) -> Accepted:
         if event_type in f.required and columns[f.name].null_count:
             ok &= columns[f.name].is_valid().to_numpy(zero_copy_only=False)
     ok &= _true(pc.equal(columns["type"], event_type))
+    if latest is not None:
+        ok &= _true(pc.less_equal(columns["timestamp"], pa.scalar(latest, _MOMENT)))
     if event_type == "interaction":
         rated = _true(pc.equal(columns["evento"], Verb.RATE.value))
         ok &= ~rated | columns["calificacion"].is_valid().to_numpy(zero_copy_only=False)

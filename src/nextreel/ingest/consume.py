@@ -1,5 +1,6 @@
 """Ranges of Kafka's messages as blocks of columns."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,9 +9,11 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from nextreel.errors import DataLossError, KafkaError
-from nextreel.kafka.topics import QUIET
+from nextreel.kafka.client import Heard, client_config, passes
 
-#: The columns of Spark's Kafka source.
+_HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
+
+#: The columns of Spark's Kafka source, headers included.
 MESSAGES = pa.schema(
     [
         pa.field("key", pa.binary()),
@@ -20,17 +23,21 @@ MESSAGES = pa.schema(
         pa.field("offset", pa.int64()),
         pa.field("timestamp", pa.timestamp("us", tz="UTC")),
         pa.field("timestampType", pa.int32()),
+        pa.field("headers", _HEADERS),
     ]
 )
 
 #: A block's messages and bytes: what a task holds at a time follows from them.
 _BLOCK = 20_000
 _BLOCK_BYTES = 8_000_000
-#: So many messages are taken from librdkafka at a time: few enough to stay in the processor's cache.
-_SIP = 1_000
+#: So many messages are taken from librdkafka at a time: few enough to stay in the processor's cache. Of the first ones
+#: nobody knows how large they are.
+_SIP, _FIRST_SIP = 1_000, 8
+#: A sip is not waited for longer than this: where messages are suddenly large, it holds what a network brings in it.
+_SIP_SECONDS = 0.05
 
 _MILLISECONDS_MAX = (2**63 - 1) // 1000
-_PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
 
 _CLIENT = {
     "isolation.level": "read_committed",
@@ -65,69 +72,126 @@ class KafkaRange:
         return f"{self.topic} partition {self.partition}"
 
 
-def read_ranges(client: Mapping[str, str], ranges: Sequence[KafkaRange]) -> Iterator[pa.RecordBatch]:
+def read_ranges(
+    client: Mapping[str, str], ranges: Sequence[KafkaRange], patience_seconds: float = PATIENCE_SECONDS
+) -> Iterator[pa.RecordBatch]:
     """Yield every message of the ranges, which are of different partitions, those of each in offset order.
 
-    Offsets that hold no message (compacted away, or a transaction's marker) are stepped over. Raises `KafkaError` where
-    Kafka stops answering, `DataLossError` where it has deleted what was to be read.
+    Offsets that hold no message (compacted away, or a transaction's marker) are stepped over. A connection that is cut
+    is made anew. Raises `KafkaError` where Kafka does not answer for ``patience_seconds``, `DataLossError` where it has
+    deleted what was to be read.
     """
-    consumer = Consumer(_CLIENT | dict(client) | QUIET | _NOT_NEGOTIABLE)
-    where = ", ".join(map(str, ranges))
+    reading = _Reading(client, ranges, patience_seconds)
+    block = _Block()
     try:
-        consumer.assign([TopicPartition(r.topic, r.partition, r.begin) for r in ranges])
-        left = {(r.topic, r.partition): r for r in ranges}
-        sip, silent = _SIP // 10, 0.0
-        sips: list[pa.RecordBatch] = []
-        while left:
-            messages = consumer.consume(min(sip, sum(map(len, left.values()))), timeout=1.0)
-            silent = 0.0 if messages else silent + 1.0
-            if silent >= _PATIENCE_SECONDS:
-                at = ", ".join(f"{r} at offset {r.begin:,}" for r in left.values())
-                raise KafkaError(f"no answer for {silent:.0f} s: {at}")
-            if list(map(Message.error, messages)).count(None) < len(messages):
-                messages = [message for message in messages if _is_message(message)]
-            if _advance(consumer, left):
-                ends = {(r.topic, r.partition): r.end for r in ranges}
-                messages = [m for m in messages if m.offset() < ends[m.topic(), m.partition()]]
+        while reading.left:
+            messages = reading.sip(block.room)
             if messages:
-                sips.append(_columns(messages))
-                sip = max(1, min(_SIP, _BLOCK_BYTES * len(sips[-1]) // sips[-1].nbytes))
-            full = sum(map(len, sips)) >= _BLOCK or sum(s.nbytes for s in sips) >= _BLOCK_BYTES
-            if sips and (full or not left):
-                yield pa.concat_batches(sips)
-                sips = []
+                block.add(_columns(messages))
+            if block.is_full or (block.messages and not reading.left):
+                yield block.taken()
     except KafkaException as error:
-        raise KafkaError(f"{where}: {error.args[0].str()}") from None
+        raise KafkaError(f"{', '.join(map(str, ranges))}: {reading.heard.beside(error.args[0].str())}") from None
     finally:
-        consumer.close()
+        reading.close()
 
 
-def _advance(consumer: Consumer, left: dict[tuple[str, int], KafkaRange]) -> bool:
-    """Shorten what is left to read by what has been read; tell whether a range has come to its end."""
-    ended = []
-    for place in consumer.position([TopicPartition(*key) for key in left]):
-        r = left[place.topic, place.partition]
-        reached = max(r.begin, place.offset)
-        if reached < r.end:
-            left[place.topic, place.partition] = replace(r, begin=reached)
-        else:
-            del left[place.topic, place.partition]
-            ended.append(TopicPartition(place.topic, place.partition))
-    if ended and left:
-        consumer.incremental_unassign(ended)
-    return bool(ended)
+class _Block:
+    """What has been read and not yet handed on."""
+
+    def __init__(self) -> None:
+        self._sips: list[pa.RecordBatch] = []
+        self._message_bytes = _BLOCK_BYTES / _FIRST_SIP
+        self.messages = self._bytes = 0
+
+    @property
+    def room(self) -> int:
+        """How many more messages fill the block, should they be as large as the last ones; no more than a sip."""
+        return max(1, min(_SIP, int((_BLOCK_BYTES - self._bytes) / self._message_bytes)))
+
+    @property
+    def is_full(self) -> bool:
+        return self.messages >= _BLOCK or self._bytes >= _BLOCK_BYTES
+
+    def add(self, sip: pa.RecordBatch) -> None:
+        self._sips.append(sip)
+        self._message_bytes = sip.nbytes / len(sip)
+        self.messages += len(sip)
+        self._bytes += sip.nbytes
+
+    def taken(self) -> pa.RecordBatch:
+        """Hand the block on and begin another."""
+        sips, self._sips = self._sips, []
+        self.messages = self._bytes = 0
+        return pa.concat_batches(sips)
 
 
-def _is_message(message: Message) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    where = f"{message.topic()} partition {message.partition()}"
-    if error.code() == error._AUTO_OFFSET_RESET:
-        raise DataLossError(f"{where}: offset {message.offset():,} was deleted by Kafka while it was to be read")
-    if error.code() != error._PARTITION_EOF and not error.retriable():
-        raise KafkaError(f"{where}: {error.str()}")
-    return False
+class _Reading:
+    """One consumer on its way through ranges; ``left`` is what it has not read yet."""
+
+    def __init__(self, client: Mapping[str, str], ranges: Sequence[KafkaRange], patience_seconds: float):
+        self.left = {(r.topic, r.partition): r for r in ranges}
+        self.heard = Heard()
+        self._ends = {(r.topic, r.partition): r.end for r in ranges}
+        self._bootstrap = client.get("bootstrap.servers", "")
+        self._patience = patience_seconds
+        self._silent = 0.0
+        try:
+            self._consumer = Consumer(client_config(_CLIENT | dict(client) | _NOT_NEGOTIABLE, self.heard))
+            self._consumer.assign([TopicPartition(r.topic, r.partition, r.begin) for r in ranges])
+        except KafkaException as error:
+            raise KafkaError(f"{', '.join(map(str, ranges))}: {error.args[0].str()}") from None
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def sip(self, most: int) -> list[Message]:
+        """Return some messages of the ranges, at most ``most``; perhaps none."""
+        began = time.monotonic()
+        events = self._consumer.consume(min(most, sum(map(len, self.left.values()))), timeout=_SIP_SECONDS)
+        messages: list[Message] = events
+        if any(map(Message.error, events)):
+            answers = [event for event in events if self._is_answer(event)]
+            messages = [answer for answer in answers if answer.error() is None]
+            events = answers
+        self._silent = 0.0 if events else self._silent + time.monotonic() - began
+        if self._silent >= self._patience:
+            raise self._given_up()
+        if events and self._advance():
+            messages = [m for m in messages if m.offset() < self._ends[m.topic(), m.partition()]]
+        return messages
+
+    def _given_up(self) -> KafkaError:
+        at = ", ".join(f"{r} at offset {r.begin:,}" for r in self.left.values())
+        return KafkaError(self.heard.beside(f"Kafka at {self._bootstrap}: no answer for {self._silent:.0f} s: {at}"))
+
+    def _advance(self) -> bool:
+        """Shorten what is left to read by what has been read; tell whether a range has come to its end."""
+        ended = []
+        for place in self._consumer.position([TopicPartition(*key) for key in self.left]):
+            r = self.left[place.topic, place.partition]
+            reached = max(r.begin, place.offset)
+            if reached < r.end:
+                self.left[place.topic, place.partition] = replace(r, begin=reached)
+            else:
+                del self.left[place.topic, place.partition]
+                ended.append(TopicPartition(place.topic, place.partition))
+        if ended and self.left:
+            self._consumer.incremental_unassign(ended)
+        return bool(ended)
+
+    def _is_answer(self, event: Message) -> bool:
+        """Tell whether Kafka has answered: by a message, or by word of a partition's end; not by a passing error."""
+        error = event.error()
+        if error is None or error.code() == error._PARTITION_EOF:
+            return True
+        where = f"{event.topic()} partition {event.partition()}"
+        if error.code() == error._AUTO_OFFSET_RESET:
+            raise DataLossError(f"{where}: offset {event.offset():,} was deleted by Kafka while it was to be read")
+        if not passes(error):
+            raise KafkaError(f"{where}: {error.str()}")
+        self.heard(error)
+        return False
 
 
 def _columns(messages: list[Message]) -> pa.RecordBatch:
@@ -144,6 +208,23 @@ def _columns(messages: list[Message]) -> pa.RecordBatch:
             pa.array(list(map(Message.offset, messages)), pa.int64()),
             pa.array(sent).cast(MESSAGES.field("timestamp").type),
             pa.array(np.array(kinds, np.int32) - 1),  # librdkafka counts from "not available"; Spark from "create time"
+            _headers(messages),
         ],
         schema=MESSAGES,
     )
+
+
+def _headers(messages: list[Message]) -> pa.Array:
+    """Return messages' headers, null where there are none."""
+    # Where a name is not UTF-8, librdkafka's binding returns a broken list with an exception pending. `map` notices
+    # (a call that Python has specialised would not), and it must not be asked for again: that crashes.
+    each = map(Message.headers, messages)
+    found: list[list[tuple[str, bytes | None]] | None] = []
+    for _ in messages:
+        try:
+            found.append(next(each))
+        except (SystemError, UnicodeDecodeError):
+            found.append(None)
+    if found.count(None) == len(found):
+        return pa.nulls(len(found), _HEADERS)
+    return pa.array([[{"key": k, "value": v} for k, v in headers] if headers else None for headers in found], _HEADERS)

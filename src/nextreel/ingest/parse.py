@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from nextreel.events.contract import FIELDS, TABLES, EventType
 from nextreel.ingest.columns import accept
-from nextreel.ingest.rows import Rejected, read
+from nextreel.ingest.rows import Rejected, latest_at, read
 from nextreel.lake.layout import LINEAGE, QUARANTINE, SCHEMAS
 
 _KNOWN = {f.name for f in FIELDS}
@@ -40,7 +40,8 @@ class Parsed:
 def parse(messages: pa.RecordBatch | pa.Table, topics: Mapping[str, EventType], ingested_at: datetime) -> Parsed:
     """Parse and validate Kafka messages.
 
-    ``messages`` has the columns of Spark's Kafka source (key, value, topic, partition, offset, timestamp);
+    ``messages`` has the columns of Spark's Kafka source (key, value, topic, partition, offset, timestamp; headers where
+    it was asked for them);
     ``topics`` says which event type each topic carries. Every message is in exactly one table of the result.
     """
     found = Parsed({})
@@ -54,7 +55,7 @@ def parse(messages: pa.RecordBatch | pa.Table, topics: Mapping[str, EventType], 
 def _parse_topic(
     batch: pa.RecordBatch, topic: str, event_type: EventType | None, ingested_at: datetime, found: Parsed
 ) -> None:
-    accepted = accept(batch.column("value"), event_type) if event_type else None
+    accepted = accept(batch.column("value"), event_type, latest_at(ingested_at)) if event_type else None
     if accepted is not None and event_type is not None:
         columns = accepted.columns
         for lineage, name in zip(LINEAGE, _lineage(batch, ingested_at), strict=True):
@@ -69,14 +70,15 @@ def _parse_topic(
 def _judge(
     batch: pa.RecordBatch, topic: str, event_type: EventType | None, ingested_at: datetime, found: Parsed
 ) -> None:
+    latest = latest_at(ingested_at)
     rows: dict[str, list[tuple[Any, ...]]] = {}
     lineage = zip(*(column.to_pylist() for column in _lineage(batch, ingested_at)), strict=True)
-    messages = zip(batch.column("key").to_pylist(), batch.column("value").to_pylist(), lineage, strict=True)
-    for key, raw, place in messages:
+    keys, raws, headers = (_pylist(batch, name) for name in ("key", "value", "headers"))
+    for key, raw, sent_with, place in zip(keys, raws, headers, lineage, strict=True):
         try:
-            kind, values, record = read(raw, topic, event_type)
+            kind, values, record = read(raw, topic, event_type, latest)
         except Rejected as rejected:
-            rows.setdefault(QUARANTINE, []).append((rejected.reason, rejected.detail, key, raw, *place))
+            rows.setdefault(QUARANTINE, []).append((rejected.reason, rejected.detail, key, sent_with, raw, *place))
         else:
             found.unknown_fields.update(record.keys() - _KNOWN)
             rows.setdefault(TABLES[kind], []).append((*values, *place))
@@ -84,6 +86,10 @@ def _judge(
         columns = zip(*tuples, strict=True)
         arrays = [pa.array(column, f.type) for f, column in zip(SCHEMAS[table], columns, strict=True)]
         _add(found, table, pa.Table.from_arrays(arrays, schema=SCHEMAS[table]))
+
+
+def _pylist(batch: pa.RecordBatch, name: str) -> list[Any]:
+    return batch.column(name).to_pylist() if name in batch.schema.names else [None] * len(batch)
 
 
 def _add(found: Parsed, table: str, rows: pa.Table) -> None:

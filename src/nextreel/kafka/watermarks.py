@@ -1,39 +1,60 @@
 """How far the topics reach: the first offset that Kafka still has and the one after its last."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from nextreel import errors
-from nextreel.kafka.topics import QUIET
+from nextreel.kafka.client import Heard, client_config, passes, refused
+from nextreel.kafka.topics import missing
 
 #: By topic and partition: (low, high), both offsets; the partition is empty where they are equal.
 Watermarks = dict[str, dict[int, tuple[int, int]]]
 
+_Asked = dict[TopicPartition, Any]  # by place, the future answer
+
 _SECONDS = 10.0
 _METADATA_SECONDS = 5.0
+#: Between two attempts: this at first, then twice as long each time.
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 
 # Tansu 0.6 answers ListOffsets with the last batch's *first* offset plus one, so that the rest of that batch would
-# seem not to be there yet. The high watermark in its fetch responses is right.
-_LISTS_BATCH_STARTS = "tansu_cluster"
+# seem not to be there yet. The high watermark in its fetch responses is right. And the more it holds, the longer it
+# takes for an answer; but it deletes nothing, so its first offsets need not be asked for each time.
+_TANSU = "tansu_cluster"
+
+_UNKNOWN_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 
 
 class WatermarkReader:
-    """Asks one cluster for its watermarks, over one connection that it keeps."""
+    """Asks one cluster for its watermarks, over connections that it keeps.
 
-    def __init__(self, client_config: Mapping[str, str]):
-        self._bootstrap = client_config.get("bootstrap.servers", "")
-        config: dict[str, Any] = {**client_config, **QUIET, "group.id": "nextreel-watermarks"}
-        config |= {"enable.auto.commit": "false", "fetch.wait.max.ms": "10", "enable.partition.eof": "true"}
-        try:
-            self._consumer = Consumer(config)
-        except KafkaException as error:
-            raise errors.KafkaError(f"Kafka at {self._bootstrap}: {error.args[0].str()}") from None
-        self._topics: dict[str, tuple[float, list[int]]] = {}  # topic -> when asked, partitions
+    A cluster that has answered once is asked again for ``patience_seconds`` where it stops answering; one that never
+    has, for no longer than 10 s.
+    """
+
+    def __init__(self, config: Mapping[str, str], patience_seconds: float = _SECONDS):
+        self._config = dict(config)
+        self._bootstrap = config.get("bootstrap.servers", "")
+        self._patience = patience_seconds
+        self._heard = Heard()
+        self._answered = False
+        self._consumer: Consumer | None = None  # for brokers that list wrongly
+        self._cluster_id: str | None = None
+        self._partitions: dict[str, list[int]] = {}
+        self._partitions_at = 0.0
+        self._lows: dict[TopicPartition, int] = {}  # of Tansu
         self._known: dict[tuple[str, int, int], int] = {}  # (topic, partition, listed high) -> true high
+        committed = config.get("isolation.level") != "read_uncommitted"
+        self._isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        try:
+            self._admin = AdminClient(client_config(self._config, self._heard))
+        except KafkaException as error:
+            raise errors.KafkaError(refused(self._bootstrap, error, self._heard)) from None
 
     def __enter__(self) -> Self:
         return self
@@ -43,70 +64,147 @@ class WatermarkReader:
 
     def close(self) -> None:
         """End the connection."""
-        self._consumer.close()
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
 
     def read(self, topics: Iterable[str]) -> Watermarks:
         """Return the watermarks of every partition of ``topics``.
 
         Raises `errors.KafkaError` for a broker that does not answer and for a topic that does not exist.
         """
-        try:
-            found = {topic: self._topic(topic) for topic in topics}
-            return self._corrected(found)
-        except KafkaException as error:
-            raise errors.KafkaError(f"Kafka at {self._bootstrap}: {error.args[0].str()}") from None
+        wanted = list(topics)
+        patience = self._patience if self._answered else min(self._patience, _SECONDS)
+        deadline = time.monotonic() + patience
+        pause = _PAUSE_SECONDS
+        while True:
+            try:
+                found = self._corrected(self._listed(wanted, deadline), deadline)
+            except KafkaException as error:
+                self._forget()
+                if not self._is_worth_waiting(error.args[0]) or time.monotonic() + pause >= deadline:
+                    raise self._given_up(error, patience) from None
+            else:
+                self._answered = True
+                return found
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _topic(self, topic: str) -> dict[int, tuple[int, int]]:
-        return {
-            partition: self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_SECONDS)
-            for partition in self._partitions(topic)
-        }
+    def _is_worth_waiting(self, error: KafkaError) -> bool:
+        # A broker that starts may not know its topics for a moment. At our own start, a missing topic is missing.
+        return passes(error) and (self._answered or error.code() not in _UNKNOWN_TOPIC)
 
-    def _partitions(self, topic: str) -> list[int]:
-        """Return a topic's partitions, asked for anew from time to time: they may become more."""
-        known = self._topics.get(topic)
-        if known is None or time.monotonic() - known[0] > _METADATA_SECONDS:
-            cluster = self._consumer.list_topics(topic, timeout=_SECONDS)
-            self._cluster_id = cluster.cluster_id
-            metadata = cluster.topics[topic]
-            if metadata.error is not None:
-                raise errors.KafkaError(
-                    f"topic {topic!r}: {metadata.error.str()}. `nextreel topics` creates the topics."
-                )
-            known = self._topics[topic] = (time.monotonic(), sorted(metadata.partitions))
-        return known[1]
+    def _forget(self) -> None:
+        """Drop what may be of yesterday's cluster."""
+        self._partitions = {}
+        self._known.clear()
 
-    def _corrected(self, found: Watermarks) -> Watermarks:
+    def _given_up(self, error: KafkaException, patience: float) -> errors.KafkaError:
+        self._admin.poll(0)  # what else it has to say
+        if isinstance(error, _TopicError) and error.args[0].code() in _UNKNOWN_TOPIC:
+            return missing(error.topic, error.args[0])
+        waited = f", asked for {patience:.0f} s" if self._answered and passes(error.args[0]) else ""
+        return errors.KafkaError(f"{refused(self._bootstrap, error, self._heard)}{waited}")
+
+    def _listed(self, topics: Sequence[str], deadline: float) -> Watermarks:
+        """Return what the broker lists: all partitions in one request for the first offsets and one for the ends."""
+        places = [TopicPartition(t, p) for t, ps in self._described(topics, deadline).items() for p in ps]
+        asked = self._offsets(places, OffsetSpec.latest(), deadline)
+        lows = self._lows or _answers(self._offsets(places, OffsetSpec.earliest(), deadline))
+        highs = _answers(asked)
+        if self._cluster_id == _TANSU:
+            self._lows = lows
+        found: Watermarks = {topic: {} for topic in topics}
+        for place in places:
+            found[place.topic][place.partition] = (lows[place], highs[place])
+        return found
+
+    def _offsets(self, places: Sequence[TopicPartition], spec: OffsetSpec, deadline: float) -> _Asked:
+        """Send one request to each broker for what it has of ``places``."""
+        asked: _Asked = self._admin.list_offsets(
+            dict.fromkeys(places, spec), isolation_level=self._isolation, request_timeout=_until(deadline)
+        )
+        return asked
+
+    def _described(self, topics: Sequence[str], deadline: float) -> dict[str, list[int]]:
+        """Return the topics' partitions, asked for anew from time to time: they may become more."""
+        if self._partitions.keys() != set(topics) or time.monotonic() - self._partitions_at > _METADATA_SECONDS:
+            # Not list_topics: of an admin client it may create the topics that it is asked for.
+            asked = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=_until(deadline))
+            found = {}
+            for topic, future in asked.items():
+                try:
+                    found[topic] = sorted(partition.id for partition in future.result().partitions)
+                except KafkaException as error:
+                    raise _TopicError(topic, error.args[0]) from None
+                if not found[topic]:
+                    raise _TopicError(topic, KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no partition of {topic!r}"))
+            self._cluster_id = self._cluster_id or self._admin.cluster_id(timeout=_until(deadline))
+            self._partitions, self._partitions_at, self._lows = found, time.monotonic(), {}
+        return self._partitions
+
+    def _corrected(self, found: Watermarks, deadline: float) -> Watermarks:
         """Replace the high watermarks by those of fetch responses where the listed ones cannot be trusted."""
-        if self._cluster_id != _LISTS_BATCH_STARTS:
+        if self._cluster_id != _TANSU:
             return found
         listed = {(t, p, high) for t, ps in found.items() for p, (low, high) in ps.items() if high > low}
         self._known = {k: v for k, v in self._known.items() if k in listed}
-        self._known |= self._fetched(listed - self._known.keys())
+        self._known |= self._fetched(listed - self._known.keys(), deadline)
         return {
             t: {p: (low, self._known.get((t, p, high), high)) for p, (low, high) in ps.items()}
             for t, ps in found.items()
         }
 
-    def _fetched(self, listed: set[tuple[str, int, int]]) -> dict[tuple[str, int, int], int]:
+    def _fetched(self, listed: set[tuple[str, int, int]], deadline: float) -> dict[tuple[str, int, int], int]:
         """Return the high watermarks of fetch responses, asked at the last batch that is listed."""
-        missing = {(t, p): high for t, p, high in listed}
-        if not missing:
+        unanswered = {(t, p): high for t, p, high in listed}
+        if not unanswered:
             return {}
-        self._consumer.assign([TopicPartition(t, p, high - 1) for (t, p), high in missing.items()])
+        consumer = self._fetching()
+        consumer.assign([TopicPartition(t, p, high - 1) for (t, p), high in unanswered.items()])
         found = {}
-        for _ in range(int(_SECONDS / 0.1)):
-            for message in self._consumer.consume(len(missing), timeout=0.1):
+        until = time.monotonic() + _until(deadline)
+        while unanswered and time.monotonic() < until:
+            for message in consumer.consume(len(unanswered), timeout=0.1):
                 place = (message.topic(), message.partition())
                 # The end is an answer as good as a message: a transaction's marker is none, and may come last.
                 ended = message.error() is not None and message.error().code() == KafkaError._PARTITION_EOF
-                if place in missing and (message.error() is None or ended):
-                    _, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
-                    found[*place, missing.pop(place)] = max(high, message.offset() + (not ended))
-                    self._consumer.incremental_unassign([TopicPartition(*place)])
-            if not missing:
-                break
-        self._consumer.unassign()
-        if missing:
-            raise errors.KafkaError(f"Kafka at {self._bootstrap} did not answer a fetch of {sorted(missing)}")
+                if place in unanswered and (message.error() is None or ended):
+                    _, high = consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+                    found[*place, unanswered.pop(place)] = max(high, message.offset() + (not ended))
+                    consumer.incremental_unassign([TopicPartition(*place)])
+        consumer.unassign()
+        if unanswered:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer to a fetch of {sorted(unanswered)}"))
         return found
+
+    def _fetching(self) -> Consumer:
+        if self._consumer is None:
+            ours = {"group.id": "nextreel-watermarks", "enable.auto.commit": "false", "enable.partition.eof": "true"}
+            given = self._config | ours | {"fetch.wait.max.ms": "10"}
+            self._consumer = Consumer(client_config(given, self._heard))
+        return self._consumer
+
+
+class _TopicError(KafkaException):  # type: ignore[misc]
+    """What the broker says of one topic."""
+
+    def __init__(self, topic: str, error: KafkaError):
+        super().__init__(error)
+        self.topic = topic
+
+
+def _answers(asked: _Asked) -> dict[TopicPartition, int]:
+    """Wait for the answers. Raises `KafkaException`."""
+    found = {place: answer.result().offset for place, answer in asked.items()}
+    for place, offset in found.items():
+        if offset < 0:  # librdkafka 2.16 takes a connection that was cut for an answer without an offset
+            raise KafkaException(
+                KafkaError(KafkaError._TRANSPORT, f"no offset of {place.topic} partition {place.partition}")
+            )
+    return found
+
+
+def _until(deadline: float) -> float:
+    """Return how long one request may take, in seconds."""
+    return max(0.1, min(_SECONDS, deadline - time.monotonic()))

@@ -11,24 +11,16 @@ it leaves a record whose moves `recover` completes; Spark then runs the same bat
 does nothing. A file is in its table once because only the files of a record are moved and a batch has one record.
 """
 
-import json
-import os
+from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
+from nextreel.lake.ledger import Intake, Offsets, gone, read_record, record_path, sync, write_json
+from nextreel.lake.locks import names_kept
 from nextreel.lake.write import StagedFile
-
-try:
-    import fcntl
-except ImportError:  # Windows: one writer is then up to the user
-    fcntl = None  # type: ignore[assignment]
-
-
-#: By topic and partition (as text, since it is JSON): an offset.
-Offsets = dict[str, dict[str, int]]
 
 
 def is_committed(lake: Lake, query_id: str, batch_id: int, offsets: Offsets) -> bool:
@@ -37,9 +29,9 @@ def is_committed(lake: Lake, query_id: str, batch_id: int, offsets: Offsets) -> 
     Raises `LakeError` where lake and checkpoint are not of one piece (one of them deleted, or restored from an older
     copy): the record is another query's or ends elsewhere, or the batch before has none.
     """
-    record = _read(_record(lake, batch_id))
+    record = read_record(record_path(lake, batch_id))
     if record is None:
-        before = _read(_record(lake, batch_id - 1)) if batch_id else None
+        before = read_record(record_path(lake, batch_id - 1)) if batch_id else None
         if batch_id and (before is None or before["query"] != query_id):
             raise LakeError(
                 f"the checkpoint is at micro-batch {batch_id} and {lake.root} has no micro-batch {batch_id - 1} of it. "
@@ -54,11 +46,14 @@ def is_committed(lake: Lake, query_id: str, batch_id: int, offsets: Offsets) -> 
     return True
 
 
-def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile], offsets: Offsets) -> None:
+def commit(
+    lake: Lake, query_id: str, batch_id: int, files: Iterable[StagedFile], offsets: Offsets, intake: Intake
+) -> None:
     """Make the staged files of a micro-batch part of the lake, which then reaches to ``offsets``.
 
     Raises `LakeError`, before anything is committed, where a staged file is not to be seen from here.
     """
+    files = sorted(files, key=lambda f: (f.table, f.date, f.name))
     if missing := [f.name for f in files if not (lake.staging / f.name).exists()]:
         raise LakeError(
             f"{len(missing)} files that tasks have staged are not in {lake.staging}: the driver and every executor "
@@ -68,25 +63,18 @@ def commit(lake: Lake, query_id: str, batch_id: int, files: list[StagedFile], of
         sync(lake.staging)
     moves = [
         asdict(f) | {"path": f"{f.table}/date={f.date}/{query_id[:8]}-{batch_id:08d}-{i:03d}.parquet"}
-        for i, f in enumerate(sorted(files, key=lambda f: (f.table, f.date, f.name)))
+        for i, f in enumerate(files)
     ]
     record = {"batch": batch_id, "query": query_id, "offsets": offsets, "files": moves}
-    path = _record(lake, batch_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".tmp")
-    with fresh.open("w", encoding="utf-8") as file:
-        json.dump(record, file)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    sync(path.parent)
+    record |= {"committed_at": datetime.now(UTC).isoformat()} | asdict(intake)
+    write_json(record_path(lake, batch_id), record)
     _move(lake, moves)
 
 
 def committed_offsets(lake: Lake) -> Offsets:
     """Return how far the lake reaches: by topic and partition, the offset after the last that is in it."""
     records = sorted(lake.commits.glob("*.json"))
-    record = _read(records[-1]) if records else None
+    record = read_record(records[-1]) if records else None
     return record["offsets"] if record else {}
 
 
@@ -97,7 +85,7 @@ def recover(lake: Lake) -> int:
     """
     records = sorted(lake.commits.glob("*.json"))
     if records:
-        record = _read(records[-1])
+        record = read_record(records[-1])
         _move(lake, record["files"] if record else [])
     orphans = list(lake.staging.glob("*.staged"))
     for orphan in orphans:
@@ -105,58 +93,18 @@ def recover(lake: Lake) -> int:
     return len(orphans)
 
 
-def lock(lake: Lake) -> int:
-    """Take the writer's lock until the process ends (or the returned descriptor is closed).
-
-    It is the process's: a later query of the same process takes it again. Raises `LakeError` where another process
-    holds it.
-    """
-    lake.lock.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(lake.lock, os.O_RDWR | os.O_CREAT, 0o644)
-    if fcntl is not None:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise LakeError(f"another process is writing to {lake.root}; one lake has one ingest") from None
-    return descriptor
-
-
 def _move(lake: Lake, moves: list[dict[str, Any]]) -> None:
     folders = set()
-    for move in moves:
-        staged, final = lake.staging / move["name"], lake.root / move["path"]
-        if staged.exists():
-            final.parent.mkdir(parents=True, exist_ok=True)
-            staged.rename(final)
-            folders.add(final.parent)
-        elif not final.exists():
-            raise LakeError(f"{final} was committed and is gone: the lake was changed from outside")
-    for folder in folders:
-        sync(folder)
-
-
-def _record(lake: Lake, batch_id: int) -> Path:
-    return lake.commits / f"{batch_id:012d}.json"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise LakeError(f"the commit record {path} cannot be read: {error}") from None
-    if not isinstance(record, dict) or not {"query", "offsets", "files"} <= record.keys():
-        raise LakeError(f"the commit record {path} is none: it needs query, offsets and files")
-    return record
-
-
-def sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable (folders on POSIX alone: other systems have no way)."""
-    if os.name == "posix" or path.is_file():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with names_kept(lake):  # the folder of a name is not to be exchanged for another one meanwhile
+        for move in moves:
+            staged, final = lake.staging / move["name"], lake.root / move["path"]
+            if staged.exists():
+                if not final.parent.exists():
+                    final.parent.mkdir(parents=True)
+                    folders |= {final.parent.parent, lake.root}
+                staged.rename(final)
+                folders.add(final.parent)
+            elif not final.exists() and move["path"] not in gone(lake):
+                raise LakeError(f"{final} was committed and is gone: the lake was changed from outside")
+        for folder in folders:
+            sync(folder)

@@ -1,8 +1,9 @@
-"""Parquet files as the lake has them: durable in staging before anybody hears of them."""
+"""Parquet files as the lake has them: complete and durable before anybody hears of them."""
 
 import os
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -27,22 +28,32 @@ class StagedFile:
 
 def stage(lake: Lake, table: str, date: str, rows: pa.Table) -> StagedFile:
     """Write ``rows`` as one file."""
-    writer = StagedWriter(lake, table, date)
+    writer = LakeWriter(staging_path(lake), table, date)
     writer.write(rows)
     return writer.close()
 
 
-class StagedWriter:
-    """Writes one Parquet file in staging, in row groups: what it holds in memory is one of them."""
+def staging_path(lake: Lake) -> Path:
+    """Return a path in staging that no other file has."""
+    return lake.staging / f"{uuid.uuid4().hex}.staged"
 
-    def __init__(self, lake: Lake, table: str, date: str):
-        lake.staging.mkdir(parents=True, exist_ok=True)
+
+class LakeWriter:
+    """Writes one Parquet file, in row groups: what it holds in memory is one of them."""
+
+    def __init__(self, path: Path, table: str, date: str):
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._table, self._date = table, date
-        self._path = lake.staging / f"{uuid.uuid4().hex}.staged"
-        self._file = self._path.open("wb")
+        self._path = path
+        self._file = path.open("wb")
         self._parquet: pq.ParquetWriter | None = None
         self._held: list[pa.Table] = []
         self._held_bytes = self._rows = 0
+
+    @property
+    def bytes(self) -> int:
+        """What has been written so far, without the rows that are still held."""
+        return self._file.tell()
 
     def write(self, rows: pa.Table) -> None:
         """Take rows; those of the first call are the file's schema."""
@@ -85,6 +96,7 @@ def _layout(schema: pa.Schema) -> dict[str, Any]:
     plain = [f.name for f in schema if f.name not in encodings and not pa.types.is_list(f.type)]
     return {
         "compression": "zstd",
+        "write_page_checksum": True,
         "use_dictionary": plain + lists,
         "column_encoding": {name: encoding for name, encoding in encodings.items() if name in schema.names},
     }

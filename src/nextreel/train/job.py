@@ -12,8 +12,10 @@ from pyspark.sql import SparkSession
 from nextreel.errors import ModelError
 from nextreel.events.contract import TABLES
 from nextreel.lake import tables
-from nextreel.lake.commit import Offsets, committed_offsets
+from nextreel.lake.commit import committed_offsets
 from nextreel.lake.layout import Lake
+from nextreel.lake.ledger import Offsets
+from nextreel.lake.locks import names_kept
 from nextreel.model.model import Model
 from nextreel.model.store import ModelStore
 from nextreel.ratings.table import ratings
@@ -34,13 +36,14 @@ class Found:
 
 
 def read_lake(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Found:
-    """Read users, titles and ratings as they are now, on the driver."""
-    titles = tables.titles(spark, lake).toArrow()
-    known = tables.users(spark, lake).persist()
-    with ratings(tables.read_table(spark, lake, TABLES["interaction"]), known, titles, settings) as frame:
-        rated = frame.toArrow()
-    users = known.toArrow()
-    known.unpersist()
+    """Read users, titles and ratings as they are now, on the driver; files that are merged meanwhile wait."""
+    with names_kept(lake):
+        titles = tables.titles(spark, lake).toArrow()
+        known = tables.users(spark, lake).persist()
+        with ratings(tables.read_table(spark, lake, TABLES["interaction"]), known, titles, settings) as frame:
+            rated = frame.toArrow()
+        users = known.toArrow()
+        known.unpersist()
     return Found(dataset(rated, users["user_id"].to_pylist(), titles["content_id"].to_pylist()), users, titles)
 
 

@@ -1,0 +1,125 @@
+"""Commands around Kafka: broker, topics, produce, replay."""
+
+import math
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nextreel.cli.console import Load, parse_rate, status_line, until_interrupted
+from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
+from nextreel.settings import KafkaSettings
+
+_TYPES: dict[str, EventType] = {TABLES[e]: e for e in EVENT_TYPES}
+
+
+class _Finite(click.FloatRange):
+    """A range that NaN is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return found
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port on 127.0.0.1; by default 9092 where it is free, else a free one.",
+)
+@click.pass_obj
+def broker(load: Load, port: int) -> None:
+    """Run the embedded Kafka-compatible broker until Ctrl-C. It keeps nothing across a restart."""
+    from nextreel.kafka.broker import embedded_broker, is_free
+
+    load()
+    wanted = port or (9092 if is_free(9092) else 0)
+    with embedded_broker(wanted) as bootstrap:
+        click.echo(f"listening on {bootstrap}; elsewhere: export NEXTREEL_KAFKA_BOOTSTRAP={bootstrap}")
+        until_interrupted()
+
+
+@click.command()
+@click.pass_obj
+def topics(load: Load) -> None:
+    """Create the four topics where they are missing."""
+    from nextreel.kafka.topics import create_topics
+
+    for topic, created in create_topics(load().kafka).items():
+        click.echo(f"{topic}: {'created' if created else 'was there'}")
+
+
+@click.command()
+@click.argument("what", type=click.Choice(list(_TYPES)))
+@click.option("--count", type=click.IntRange(1, 10**9), help="How many events; by default until Ctrl-C.")
+@click.option("--rate", default="125000", show_default=True, help="Bytes of JSON a second, or max.")
+@click.option("--start", type=click.IntRange(0, 10**9), default=0, help="First row of the synthetic feed.")
+@click.option("--seed", default=7, show_default=True, help="Seed of the synthetic world.")
+@click.option("--users", "n_users", default=2000, show_default=True, help="Users of the world.")
+@click.option("--movies", "n_movies", default=600, show_default=True, help="Movies of the world.")
+@click.option("--series", "n_series", default=300, show_default=True, help="Series of the world.")
+@click.option("--interactions", "n_interactions", default=120_000, show_default=True, help="Its past interactions.")
+@click.pass_obj
+def produce(load: Load, /, what: str, count: int | None, rate: str, start: int, **world: Any) -> None:
+    """Send the synthetic world's users, movies, series or interactions to their topic.
+
+    The four producers together make 500 KB/s, unless --rate says otherwise. When everyone has been sent, profile
+    updates follow.
+    """
+    from nextreel.events.world import WorldConfig
+    from nextreel.feed import WorldFeed
+    from nextreel.kafka.topics import create_topics, topics_by_type
+
+    kafka, pace = load().kafka, parse_rate(rate)
+    feed = WorldFeed(WorldConfig(end=datetime.now(UTC).replace(microsecond=0), **world))
+    create_topics(kafka)
+    event_type = _TYPES[what]
+    _send(kafka, topics_by_type(kafka)[event_type], feed.rows(event_type, start, count), pace)
+
+
+@click.group()
+def replay() -> None:
+    """Send a real data set's events to the topics."""
+
+
+@replay.command("movielens")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--speed-up", type=_Finite(0.001, 1e12), help="Times real time; by default at once.")
+@click.option("--rate", default="max", show_default=True, help="Bytes of JSON a second, or max.")
+@click.pass_obj
+def replay_movielens(load: Load, directory: Path, speed_up: float | None, rate: str) -> None:
+    """Send a MovieLens DIRECTORY (any of the published layouts) in event-time order."""
+    from nextreel.feed import MovieLensFeed, at_speed
+    from nextreel.kafka.topics import create_topics, topics_by_type
+
+    kafka, pace = load().kafka, parse_rate(rate)
+    feed = MovieLensFeed(directory)
+    click.echo(f"{directory}: {feed}", err=True)
+    create_topics(kafka)
+    for event_type, topic in topics_by_type(kafka).items():
+        batches = feed.history(event_type)
+        if speed_up and event_type == "interaction":
+            batches = at_speed(batches, speed_up)
+        _send(kafka, topic, batches, pace)
+
+
+def _send(kafka: KafkaSettings, topic: str, batches: Iterator[Any], rate: float | None) -> None:
+    from nextreel.kafka.producer import Delivery, EventProducer, produce
+
+    began = time.monotonic()
+    with status_line(f"sending to {topic}") as status:
+
+        def tell(d: Delivery) -> None:
+            speed = d.bytes / 1e3 / max(1e-9, time.monotonic() - began)
+            status.update(f"{topic}: {d.delivered:,} delivered of {d.sent:,} sent, {speed:,.0f} KB/s")
+
+        delivery = produce(EventProducer(kafka, rate), topic, batches, tell)
+    click.echo(
+        f"{topic}: {delivery.delivered:,} messages delivered, {delivery.bytes:,} bytes, {delivery.failed} failed"
+    )

@@ -1,0 +1,126 @@
+"""Commands around the lake: ingest, and what keeps it."""
+
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from nextreel.cli.console import LiveLine, Load, status_line
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="End when everything that Kafka holds now is in the lake.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Port on 127.0.0.1 for Prometheus' metrics; by default the setting ingest.metrics_port; 0 for none.",
+)
+@click.pass_obj
+def ingest(load: Load, once: bool, metrics_port: int | None) -> None:
+    """Run the stream from Kafka to the lake, until Ctrl-C."""
+    from nextreel.ingest.metrics import served
+    from nextreel.ingest.observe import Observer
+    from nextreel.ingest.query import Batch, Totals, start_ingest
+    from nextreel.lake.session import running_spark
+
+    given = load({} if metrics_port is None else {"ingest.metrics_port": str(metrics_port)})
+    total = Totals()
+    with (
+        served(given.ingest.metrics_port) as metrics,
+        status_line("starting Spark") as status,
+        running_spark(given) as spark,
+        Observer(given, metrics) as observer,
+    ):
+
+        def on_batch(batch: Batch) -> None:
+            total.add(batch)
+            observer.batch(batch)
+
+        line, query = LiveLine(status), None
+        try:
+            query = observer.watch(start_ingest(spark, given, on_batch, available_now=once))
+            while query.isActive:
+                line.show(str(observer.now))
+                time.sleep(0.2)  # here Ctrl-C finds us, and not in the middle of a call of the JVM
+            query.awaitTermination()  # raises what ended it
+        except KeyboardInterrupt:
+            if query is not None:
+                query.stop()
+    click.echo(json.dumps({"rows": dict(total.rows), "bytes": total.bytes, "batches": total.batches}))
+
+
+@click.group()
+def lake() -> None:
+    """Look after the lake's files: merge, remove, count, prove."""
+
+
+@lake.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+@click.pass_obj
+def compact(load: Load, as_json: bool) -> None:
+    """Merge small files, and remove days whose time is over (settings upkeep.…). Readers and ingest may go on."""
+    from nextreel.lake.compact import compact as run
+    from nextreel.lake.layout import Lake
+
+    given = load()
+    with status_line("merging small files"):
+        changes = run(Lake(given.lake.absolute()), given.upkeep, datetime.now(UTC).date())
+    if as_json:
+        click.echo(json.dumps([asdict(change) for change in changes], indent=2))
+        return
+    for change in changes:
+        became = f"became {len(change.files)}" if change.files else "were removed"
+        click.echo(f"{change.folder}: {len(change.sources)} files {became}")
+    if not changes:
+        click.echo("nothing to merge and nothing to remove")
+
+
+@lake.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the tables as JSON.")
+@click.pass_obj
+def stats(load: Load, as_json: bool) -> None:
+    """Show what each table weighs, by the lake's records."""
+    from nextreel.lake.layout import Lake
+    from nextreel.lake.stats import stats as run
+
+    given = load()
+    found = run(Lake(given.lake.absolute()), given.upkeep.small_bytes)
+    if as_json:
+        click.echo(json.dumps([asdict(table) for table in found], indent=2))
+        return
+    shown = Table()
+    for name in ("table", "files", "small", "rows", "bytes", "first day", "last day"):
+        shown.add_column(name, justify="right" if name in ("files", "small", "rows", "bytes") else "left")
+    for t in found:
+        numbers = (f"{n:,}" for n in (t.files, t.small_files, t.rows, t.bytes))
+        shown.add_row(t.table, *numbers, t.first_day, t.last_day)
+    Console().print(shown)
+
+
+@lake.command()
+@click.option("--deep", is_flag=True, help="Look at every message's place, not at files alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@click.pass_context
+def verify(ctx: click.Context, deep: bool, as_json: bool) -> None:
+    """Recount the lake against its records; exit code 1 where something is wrong. Readers and ingest may go on."""
+    from nextreel.lake.layout import Lake
+    from nextreel.lake.verify import verify as run
+
+    with status_line("counting"):
+        verdict = run(Lake(ctx.obj().lake.absolute()), deep)
+    if as_json:
+        click.echo(json.dumps(asdict(verdict), indent=2))
+    else:
+        click.echo(f"{verdict.files:,} files, {verdict.rows:,} rows, of {verdict.messages:,} messages")
+        if verdict.absent:
+            click.echo(f"{verdict.absent:,} offsets of Kafka held no message, or it was deleted before it was read")
+        if verdict.removed:
+            click.echo(f"{verdict.removed:,} rows were removed since their time was over")
+        for problem in verdict.problems:
+            click.secho(f"wrong: {problem}", fg="red")
+        click.echo("something is wrong" if verdict.problems else "all as recorded")
+    ctx.exit(1 if verdict.problems else 0)

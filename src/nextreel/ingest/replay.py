@@ -1,0 +1,186 @@
+"""The quarantine's messages sent again to their topics, as they are or edited, after what was wrong is right.
+
+They are judged anew by the contract as it is today, and go with their keys and headers and one header more, which names
+the message that they replace. What Kafka has acknowledged is recorded, and not sent a second time.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from nextreel.errors import InputError, KafkaError
+from nextreel.events.contract import EventType
+from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.kafka.producer import EventProducer
+from nextreel.kafka.topics import topics_by_type
+from nextreel.lake.layout import Lake
+from nextreel.lake.place import Place
+from nextreel.lake.quarantine import EVERYTHING, Quarantined, Selection, absent, messages
+from nextreel.lake.quarantine_file import read_export
+from nextreel.lake.replays import ReplayLog, Replays, replay_log
+from nextreel.settings import KafkaSettings
+
+#: The header of a message that was sent again: the place of the one in quarantine.
+REPLAY_HEADER = "nextreel-replay-of"
+
+#: So many messages or bytes are sent, acknowledged and recorded at a time.
+_BLOCK, _BLOCK_BYTES = 1_000, 8_000_000
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A message that today's contract still rejects, and why."""
+
+    message: Quarantined
+    reason: str
+    detail: str
+
+
+@dataclass
+class Outcome:
+    """What a replay came to, or would.
+
+    ``sent`` is by topic, ``already`` were sent before and not again, ``refused`` is what the contract still rejects, by
+    the reason of today.
+    """
+
+    sent: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    already: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Which messages to send again.
+
+    ``selection`` is of the quarantine or, where there is one, of the edited export ``file``, which counts as it is now.
+    ``anyway`` sends also what the contract still rejects. ``told`` hears of each such message.
+    """
+
+    lake: Lake
+    kafka: KafkaSettings
+    selection: Selection = EVERYTHING
+    file: Path | None = None
+    anyway: bool = False
+    told: Callable[[Refusal], None] = lambda _: None
+
+    def plan(self) -> Outcome:
+        """Return what `run` would do now; raises `InputError` for a file that it would not take."""
+        outcome = Outcome()
+        for message in self._chosen(Replays(self.lake), outcome):
+            _count(outcome, message)
+        return outcome
+
+    def run(self, progress: Callable[[Outcome], None] = lambda _: None) -> Outcome:
+        """Send them, wait for Kafka, record what it has acknowledged; return what was sent.
+
+        Raises `InputError` for a file with a line that is no message of the quarantine, before anything is sent;
+        `KafkaError` where some could not be delivered (the others are, and recorded); `nextreel.errors.LakeError` where
+        another process replays.
+        """
+        outcome = Outcome()
+        with replay_log(self.lake) as log:
+            chosen = self._chosen(Replays(self.lake), outcome)
+            producer: EventProducer | None = None
+            for block in _blocks(chosen):
+                producer = producer or EventProducer(self.kafka)
+                _send(producer, block, log, outcome)
+                progress(outcome)
+                if producer.delivery.unknown > 0:
+                    break  # Kafka does not answer any more
+            try:
+                if producer is not None:
+                    producer.flush()
+            except KafkaError as error:
+                n = sum(outcome.sent.values())
+                raise KafkaError(f"{n:,} messages were sent again and are recorded as such; {error}") from None
+        return outcome
+
+    def _chosen(self, replays: Replays, outcome: Outcome) -> Iterator[Quarantined]:
+        """Yield what is to be sent; count what is not."""
+        types = {topic: event_type for event_type, topic in topics_by_type(self.kafka).items()}
+        for message in self._messages():
+            if _is_replayed(message, replays):
+                outcome.already += 1
+                continue
+            refusal = judge(message, types.get(message.target), datetime.now(UTC))
+            if refusal is not None:
+                outcome.refused[refusal.reason] += 1
+                self.told(refusal)
+            if refusal is None or self.anyway:
+                yield message
+
+    def _messages(self) -> Iterable[Quarantined]:
+        if self.file is None:
+            return messages(self.lake, self.selection)
+        check_export(self.lake, self.file)
+        return filter(self.selection.has, read_export(self.file))
+
+
+def judge(message: Quarantined, expected: EventType | None, now: datetime) -> Refusal | None:
+    """Return why a message would go to quarantine if it came now; None where it would be accepted.
+
+    ``expected`` is the event type that its topic carries.
+    """
+    try:
+        read(message.value, message.target, expected, latest_at(now))
+    except Rejected as rejected:
+        return Refusal(message, rejected.reason, rejected.detail)
+    return None
+
+
+def check_export(lake: Lake, file: Path) -> None:
+    """Read an edited export to its end. Raises `InputError` for a line that is not of this lake's quarantine."""
+    lines: dict[Place, int] = {message.place: message.line for message in read_export(file)}
+    missing = absent(lake, lines.keys())
+    if missing:
+        first = min(missing, key=lambda place: lines[place])
+        more = f" (nor are {len(missing) - 1:,} others)" if len(missing) > 1 else ""
+        raise InputError(f"{file}, line {lines[first]}: {first} is not in the quarantine of {lake.root}{more}")
+
+
+def _is_replayed(message: Quarantined, replays: Replays) -> bool:
+    """Tell whether a message was sent; a line that was edited once more is another message."""
+    if message.line:
+        return replays.has_sent(message.place, message.target, message.value)
+    return replays.has(message.place.topic, message.place.partition, message.place.offset)
+
+
+def _blocks(chosen: Iterable[Quarantined]) -> Iterator[list[Quarantined]]:
+    block: list[Quarantined] = []
+    size = 0
+    for message in chosen:
+        block.append(message)
+        size += len(message.value or b"")
+        if len(block) >= _BLOCK or size >= _BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _send(producer: EventProducer, block: Collection[Quarantined], log: ReplayLog, outcome: Outcome) -> None:
+    """Send messages and record those that Kafka has acknowledged, whatever happens to the others or to us."""
+    acknowledged: list[Quarantined] = []
+    try:
+        for message in block:
+            headers = [*message.headers, (REPLAY_HEADER, str(message.place).encode())]
+            producer.send_whole(
+                message.target, message.key, message.value, headers, partial(acknowledged.append, message)
+            )
+    finally:
+        try:
+            producer.wait()
+        finally:
+            log.add((message.place, message.target, message.value) for message in acknowledged)
+            for message in acknowledged:
+                _count(outcome, message)
+
+
+def _count(outcome: Outcome, message: Quarantined) -> None:
+    outcome.sent[message.target] += 1
+    outcome.bytes += len(message.value or b"")

@@ -1,0 +1,193 @@
+"""Small files become few, and old days go, under running readers and the running writer.
+
+Files of one table and day are merged so:
+
+1. their rows are written into a directory beside the lake, together with links to the day's other files;
+2. an intent is recorded;
+3. the two directories are exchanged, in one step, while nobody keeps the lake's names;
+4. the change is recorded, and some seconds later the old directory deleted: who is listing it gets all its names.
+
+A kill before 3 leaves a directory that nobody sees, after it one that nobody misses: `_settle` finds out by what the
+day's directory holds. A reader sees the old files or the new ones. One that lists before 3 and opens after it, without
+having kept the names (`nextreel.lake.locks.names_kept`), finds no file under the old name: an error that it can see,
+and never a row twice or none, since no name is ever used again.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from nextreel.errors import LakeError
+from nextreel.events.contract import TABLES
+from nextreel.lake.exchange import exchange
+from nextreel.lake.layout import QUARANTINE, SCHEMAS, Lake
+from nextreel.lake.ledger import Change, LakeFile, change_path, fold, has_happened, intents, sync, write_json
+from nextreel.lake.locks import keeper, names_alone
+from nextreel.lake.write import LakeWriter
+from nextreel.settings import UpkeepSettings
+
+#: How long to wait for readers that keep the names; what could not be exchanged is for the next time.
+_PATIENCE_SECONDS = 30.0
+_BLOCK_ROWS = 65_536
+#: A reader lists a directory in less time: what it has opened must not lose names meanwhile.
+_LISTING_SECONDS = 5.0
+
+
+def compact(lake: Lake, settings: UpkeepSettings, today: date, least: int = 2) -> list[Change]:
+    """Merge every day's small files where there are ``least`` of them, remove what is too old; return the changes.
+
+    Files are merged until they have ``settings.file_megabytes``. Raises `LakeError` where another process is at it.
+    """
+    with keeper(lake):
+        _settle(lake)
+        days = [_Day(lake, folder) for folder in sorted(lake.root.glob("[!_]*/date=????-??-??"))]
+        expired = [day for day in days if day.is_expired(settings, today)]
+        found = [day.removed() for day in expired]
+        found += [day.merged(settings.small_bytes, least) for day in days if day not in expired]
+        fold(lake)
+        _delete_old(lake)
+    return [change for change in found if change is not None]
+
+
+class _Day:
+    """One day's directory of one table."""
+
+    def __init__(self, lake: Lake, folder: Path):
+        self._lake = lake
+        self._folder = folder
+        self._table = folder.parent.name
+        self._date = folder.name.removeprefix("date=")
+
+    def is_expired(self, settings: UpkeepSettings, today: date) -> bool:
+        """Tell whether the day is to be removed: users and titles are kept, since their newest event is their state."""
+        days = {TABLES["interaction"]: settings.interactions_days, QUARANTINE: settings.quarantine_days}
+        keep = days.get(self._table, 0)
+        return bool(keep) and date.fromisoformat(self._date) < today - timedelta(days=keep)
+
+    def removed(self) -> Change | None:
+        """Remove the whole day."""
+        return self._changed(self._change([f.name for f in self._files()]))
+
+    def merged(self, small_bytes: int, least: int) -> Change | None:
+        """Merge the small files to files of twice the size that is small."""
+        small = [f for f in self._files() if f.stat().st_size < small_bytes]
+        if len(small) < least:
+            return None
+        change = self._change([f.name for f in small])
+        image = self._lake.merging / change.id
+        try:
+            files = tuple(self._rewritten(small, image, change.id, 2 * small_bytes))
+        except BaseException:
+            shutil.rmtree(image, ignore_errors=True)
+            raise
+        before = sum(pq.read_metadata(f).num_rows for f in small)
+        if sum(f.rows for f in files) != before:
+            raise LakeError(f"merging {self._folder} made {sum(f.rows for f in files)} rows of {before}")
+        return self._changed(replace(change, files=files))
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.parquet"))
+
+    def _change(self, names: list[str]) -> Change:
+        made = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        folder = f"{self._table}/date={self._date}"
+        return Change(f"{made}-{uuid4().hex[:8]}", self._table, self._date, tuple(f"{folder}/{n}" for n in names))
+
+    def _rewritten(self, small: list[Path], image: Path, change_id: str, target_bytes: int) -> Iterator[LakeFile]:
+        """Write the rows of small files into an image of the day, in as many files as it takes."""
+        writer: LakeWriter | None = None
+        n = 0
+        for rows in _blocks(small):
+            if writer is None:
+                name = f"merged-{change_id}-{n:03d}.parquet"
+                writer, n = LakeWriter(image / name, self._table, self._date), n + 1
+            writer.write(rows)
+            if writer.bytes >= target_bytes:
+                yield self._closed(writer)
+                writer = None
+        if writer is not None:
+            yield self._closed(writer)
+
+    def _closed(self, writer: LakeWriter) -> LakeFile:
+        file = writer.close()
+        return LakeFile(f"{self._table}/date={self._date}/{file.name}", file.rows, file.bytes)
+
+    def _changed(self, change: Change) -> Change | None:
+        """Let a change happen; None where readers were in its way."""
+        intent = change_path(self._lake, change.id, ".intent")
+        with names_alone(self._lake, _PATIENCE_SECONDS) as alone:
+            if not alone:
+                shutil.rmtree(self._lake.merging / change.id, ignore_errors=True)
+                return None
+            if change.files:
+                self._link_others(change)
+            write_json(intent, asdict(change))
+            self._swap(change)
+        _finish(self._lake, change)
+        return change
+
+    def _link_others(self, change: Change) -> None:
+        """Bring the day's other files into the image, those of this moment's micro-batch too."""
+        image = self._lake.merging / change.id
+        sources = {Path(path).name for path in change.sources}
+        for file in self._folder.iterdir():
+            if file.name not in sources:
+                (image / file.name).hardlink_to(file)
+        sync(image)
+
+    def _swap(self, change: Change) -> None:
+        aside = self._lake.merging / change.id
+        if change.files:
+            exchange(aside, self._folder)
+        else:
+            self._lake.merging.mkdir(parents=True, exist_ok=True)
+            self._folder.rename(aside)
+        sync(self._folder.parent)
+        sync(self._lake.merging)
+
+
+def _blocks(files: list[Path]) -> Iterator[pa.Table]:
+    """Yield the rows of files, with the columns of the newest and of all others."""
+    schemas = [pq.read_schema(f) for f in reversed(files)]
+    schema = pa.unify_schemas(schemas)
+    found = ds.dataset([str(f) for f in files], schema=schema, format="parquet")
+    for batch in found.to_batches(batch_size=_BLOCK_ROWS, batch_readahead=1, fragment_readahead=1, use_threads=False):
+        if len(batch):
+            yield pa.Table.from_batches([batch], schema)
+
+
+def _settle(lake: Lake) -> None:
+    """Bring to an end what a killed keeper had begun, and delete what it left."""
+    for change in intents(lake):
+        if has_happened(lake, change):
+            _finish(lake, change)
+        else:
+            change_path(lake, change.id, ".intent").unlink()
+    _delete_old(lake)
+
+
+def _delete_old(lake: Lake) -> None:
+    """Delete the directories that made place."""
+    left = list(lake.merging.glob("*"))
+    if left:
+        time.sleep(_LISTING_SECONDS)
+    for folder in left:
+        shutil.rmtree(folder)
+
+
+def _finish(lake: Lake, change: Change) -> None:
+    """Record a change that has happened."""
+    intent = change_path(lake, change.id, ".intent")
+    if change.table in SCHEMAS:
+        intent.rename(change_path(lake, change.id))
+    else:  # what ingest tells of itself is not in the commit records
+        intent.unlink()
+    sync(lake.changes)

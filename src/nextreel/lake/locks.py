@@ -1,0 +1,146 @@
+"""Who may do what to a lake at the same time: four locks, which end with the process that holds them.
+
+- the writer's: one ingest;
+- the keeper's: one process that merges and removes files;
+- the replayer's: one process that sends quarantined messages again;
+- the names': shared by whoever has seen the names of files and is about to open them, our readers and the writer as it
+  moves files in; taken alone by the keeper for the moment in which names change.
+
+Any program can keep the names as ours do: ``flock --shared <lake>/_ingest/names.lock COMMAND``.
+"""
+
+import os
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nextreel.errors import LakeError
+from nextreel.lake.layout import Lake
+
+try:
+    import fcntl
+except ImportError:  # Windows: one writer is then up to the user, and nothing is merged
+    fcntl = None  # type: ignore[assignment]
+
+_NAMES = "names.lock"
+#: Held by who waits for the names alone: who would keep them queues behind it, but not for longer than its turn.
+_GATE = "gate.lock"
+_TURN_SECONDS, _BREAK_SECONDS, _POLL_SECONDS = 0.2, 0.5, 0.01
+
+
+def lock_writer(lake: Lake) -> int:
+    """Take the writer's lock until the process ends (or the returned descriptor is closed).
+
+    It is the process's: a later query of the same process takes it again. Raises `LakeError` where another process
+    holds it.
+    """
+    lake.lock.parent.mkdir(parents=True, exist_ok=True)
+    for name in (_NAMES, _GATE):  # readers who may not write need them
+        lake.lock.with_name(name).touch(0o644)
+    descriptor = os.open(lake.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    if fcntl is not None:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise LakeError(f"another process is writing to {lake.root}; one lake has one ingest") from None
+    return descriptor
+
+
+def writer(lake: Lake) -> int | None:
+    """Return the process that holds the writer's lock; None where there is none, or the system cannot tell.
+
+    Not for a process that may hold it: it would let go of it here, as POSIX has it.
+    """
+    if fcntl is None or not lake.lock.exists():
+        return None
+    # struct flock: type, whence, start, length, process; start, length, process, type, whence on macOS.
+    form, at = ("qqihh", 2) if sys.platform == "darwin" else ("hhqqi", 4)
+    asked = [0, 0, 0, 0, 0]
+    asked[3 if sys.platform == "darwin" else 0] = fcntl.F_WRLCK
+    descriptor = os.open(lake.lock, os.O_RDONLY)
+    try:
+        found = struct.unpack(form, fcntl.fcntl(descriptor, fcntl.F_GETLK, struct.pack(form, *asked)))
+    finally:
+        os.close(descriptor)
+    held = found[3 if sys.platform == "darwin" else 0] != fcntl.F_UNLCK
+    return found[at] if held else None
+
+
+@contextmanager
+def keeper(lake: Lake) -> Iterator[None]:
+    """Be the one that merges and removes files. Raises `LakeError` where another is, or where there are no locks."""
+    if fcntl is None:
+        raise LakeError("files are merged and removed on POSIX systems alone: this one has no file locks")
+    with _opened(lake, "keeper.lock", os.O_RDWR) as descriptor:
+        if not _taken(descriptor):
+            raise LakeError(f"the files of {lake.root} are being merged already")
+        yield
+
+
+@contextmanager
+def replayer(lake: Lake) -> Iterator[None]:
+    """Be the one that sends quarantined messages again. Raises `LakeError` where another is."""
+    if fcntl is None:
+        yield
+        return
+    with _opened(lake, "replay.lock", os.O_RDWR) as descriptor:
+        if not _taken(descriptor):
+            raise LakeError(f"the quarantine of {lake.root} is being replayed already")
+        yield
+
+
+@contextmanager
+def names_kept(lake: Lake) -> Iterator[None]:
+    """Let no name of a file vanish from the lake within the block, which waits for nothing long."""
+    if fcntl is None or not lake.root.exists():
+        yield
+        return
+    with _opened(lake, _NAMES, os.O_RDONLY) as names:
+        with _opened(lake, _GATE, os.O_RDONLY) as gate:
+            fcntl.flock(gate, fcntl.LOCK_SH)
+            fcntl.flock(names, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def names_alone(lake: Lake, patience_seconds: float) -> Iterator[bool]:
+    """Give True where nobody keeps the names within the block, False where somebody did for all of the patience."""
+    until = time.monotonic() + patience_seconds
+    with _opened(lake, _NAMES, os.O_RDWR) as names:
+        while not (alone := _taken_in_turn(lake, names)) and time.monotonic() < until:
+            time.sleep(_BREAK_SECONDS)
+        yield alone
+
+
+def _taken_in_turn(lake: Lake, names: int) -> bool:
+    until = time.monotonic() + _TURN_SECONDS
+    with _opened(lake, _GATE, os.O_RDWR) as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        while not (alone := _taken(names)) and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        return alone
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _opened(lake: Lake, name: str, mode: int) -> Iterator[int]:
+    """Open a lock's file, made where it is missing."""
+    path = lake.lock.with_name(name)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o644)
+    descriptor = os.open(path, mode)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,284 @@
+"""Merging and removing: fewer files, the same rows, whatever is killed and whoever reads or writes meanwhile."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nextreel.lake.commit import commit, is_committed, recover
+from nextreel.lake.compact import compact
+from nextreel.lake.layout import Lake
+from nextreel.lake.ledger import Intake, read_ledger
+from nextreel.lake.locks import names_kept
+from nextreel.lake.verify import verify
+from nextreel.lake.write import stage
+from nextreel.settings import UpkeepSettings
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows cannot exchange directories")
+
+QUERY = "0123456789-query"
+TODAY = date(2026, 1, 31)
+SETTINGS = UpkeepSettings()
+
+
+def messages(begin: int, end: int) -> pa.Table:
+    """Rows that are messages ``begin`` to ``end`` of one partition."""
+    n = end - begin
+    return pa.table(
+        {
+            "n": pa.array(range(begin, end), pa.int64()),
+            "kafka_topic": pa.array(["t"] * n),
+            "kafka_partition": pa.array([0] * n, pa.int32()),
+            "kafka_offset": pa.array(range(begin, end), pa.int64()),
+        }
+    )
+
+
+def bring(lake: Lake, batch: int, n: int = 10, day: str = "2026-01-31", table: str = "interactions") -> None:
+    """Commit micro-batch ``batch``: two files of together ``n`` messages."""
+    begin, middle, end = batch * n, batch * n + n // 3, (batch + 1) * n
+    files = [stage(lake, table, day, messages(begin, middle)), stage(lake, table, day, messages(middle, end))]
+    intake = Intake({"t": {"0": begin}}, {"t": {"0": n}}, 100 * n, 0)
+    commit(lake, QUERY, batch, files, {"t": {"0": end}}, intake)
+
+
+def seen(lake: Lake) -> list[int]:
+    """Return the numbers that any reader with a plain glob sees."""
+    files = sorted(lake.root.glob("[!_]*/date=*/*.parquet"))
+    return sorted(n for f in files for n in pq.ParquetFile(f).read()["n"].to_pylist())
+
+
+@pytest.fixture(autouse=True)
+def nobody_lists(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no reader runs beside it, old directories need not wait."""
+    if "readers" not in request.node.name:
+        monkeypatch.setattr("nextreel.lake.compact._LISTING_SECONDS", 0.0)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def test_small_files_become_one(lake: Lake) -> None:
+    for batch in range(5):
+        bring(lake, batch)
+    (change,) = compact(lake, SETTINGS, TODAY)
+    assert len(change.sources) == 10
+    assert [(f.path, f.rows) for f in change.files] == [
+        (f"interactions/date=2026-01-31/merged-{change.id}-000.parquet", 50)
+    ]
+    assert [f.name for f in lake.files("interactions")] == [f"merged-{change.id}-000.parquet"]
+    assert seen(lake) == list(range(50))
+    assert verify(lake, deep=True).problems == []
+    assert list(lake.merging.iterdir()) == []
+    assert compact(lake, SETTINGS, TODAY) == []
+
+
+def test_rows_keep_their_order_and_their_columns(lake: Lake) -> None:
+    rows = messages(0, 3).append_column("s", pa.array(["a", None, "ä"]))
+    with_list = messages(3, 5).append_column("l", pa.array([["x"], None], pa.list_(pa.string())))
+    files = [stage(lake, "interactions", "2026-01-31", part) for part in (rows, with_list)]
+    for batch, file in enumerate(files):
+        commit(lake, QUERY, batch, [file], {}, Intake())
+    compact(lake, SETTINGS, TODAY)
+    (merged,) = lake.files("interactions")
+    found = pq.ParquetFile(merged).read()
+    assert found["n"].to_pylist() == [0, 1, 2, 3, 4]
+    assert found["s"].to_pylist() == ["a", None, "ä", None, None]
+    assert found["l"].to_pylist() == [None, None, None, ["x"], None]
+
+
+def test_large_files_stay_and_merged_ones_are_no_larger_than_wanted(lake: Lake) -> None:
+    noise = random.Random(1)
+    for batch in range(6):
+        large = messages(batch * 1000, (batch + 1) * 1000).append_column(
+            "noise", pa.array([noise.randbytes(700) for _ in range(1000)])
+        )
+        commit(lake, QUERY, batch, [stage(lake, "series", "2026-01-31", large)], {}, Intake())
+    assert compact(lake, UpkeepSettings(file_megabytes=1), TODAY) == []
+    (change,) = compact(lake, UpkeepSettings(file_megabytes=2), TODAY)
+    assert len(change.sources) == 6
+    assert {f.rows for f in change.files} == {6000}  # a row group is 32 MB: what is held is written together
+    assert seen(lake) == list(range(6000))
+
+
+def test_few_files_are_left_alone(lake: Lake) -> None:
+    for batch in range(5):
+        bring(lake, batch)
+    assert compact(lake, SETTINGS, TODAY, least=11) == []
+    assert len(compact(lake, SETTINGS, TODAY, least=10)) == 1
+
+
+def test_days_and_tables_stay_apart(lake: Lake) -> None:
+    for batch, (day, table) in enumerate([("2026-01-30", "users"), ("2026-01-31", "users"), ("2026-01-31", "movies")]):
+        bring(lake, batch, day=day, table=table)
+    assert len(compact(lake, SETTINGS, TODAY)) == 3
+    assert len(list(lake.root.glob("[!_]*/date=*/*.parquet"))) == 3
+    assert {path.parent.relative_to(lake.root).as_posix() for t in ("users", "movies") for path in lake.files(t)} == {
+        "users/date=2026-01-30",
+        "users/date=2026-01-31",
+        "movies/date=2026-01-31",
+    }
+
+
+def test_the_ingest_goes_on_after_a_merge(lake: Lake) -> None:
+    """Spark repeats the last micro-batch where it did not learn that it was done: its files have been merged since."""
+    for batch in range(5):
+        bring(lake, batch)
+    compact(lake, SETTINGS, TODAY)
+    assert recover(lake) == 0
+    assert is_committed(lake, QUERY, 4, {"t": {"0": 50}})
+    bring(lake, 5)
+    compact(lake, SETTINGS, TODAY)
+    assert recover(lake) == 0
+    assert seen(lake) == list(range(60))
+    assert verify(lake, deep=True).problems == []
+
+
+def test_records_do_not_grow_for_ever(lake: Lake) -> None:
+    for batch in range(40):
+        bring(lake, batch)
+        if batch % 7 == 0:
+            compact(lake, SETTINGS, TODAY)
+    compact(lake, SETTINGS, TODAY)
+    compact(lake, SETTINGS, TODAY)
+    assert sorted(int(path.stem) for path in lake.commits.glob("*.json")) == [38, 39]
+    ledger = read_ledger(lake)
+    assert (ledger.batch, ledger.rows, ledger.intake.raw_bytes) == (39, {"interactions": 400}, 40_000)
+    assert ledger.offsets == {"t": {"0": 400}}
+    assert len(ledger.files) == 1
+    verdict = verify(lake, deep=True)
+    assert (verdict.messages, verdict.rows, verdict.problems) == (400, 400, [])
+
+
+def test_days_whose_time_is_over_are_removed(lake: Lake) -> None:
+    days = [("2026-01-28", "interactions"), ("2026-01-29", "interactions"), ("2026-01-28", "quarantine")]
+    for batch, (day, table) in enumerate([*days, ("2025-01-01", "users"), ("2025-01-01", "movies")]):
+        bring(lake, batch, day=day, table=table)
+    changes = compact(lake, UpkeepSettings(interactions_days=2, quarantine_days=4), TODAY, least=99)
+    assert [(c.folder, c.files) for c in changes] == [("interactions/date=2026-01-28", ())]
+    assert seen(lake) == list(range(10, 50))
+    verdict = verify(lake, deep=True)
+    assert (verdict.messages, verdict.rows, verdict.removed, verdict.problems) == (50, 40, 10, [])
+    assert compact(lake, UpkeepSettings(interactions_days=2), TODAY, least=99) == []
+
+
+KILLED = """
+import os, shutil, signal, sys
+from datetime import date
+from pathlib import Path
+from nextreel.lake import compact as c
+from nextreel.lake.layout import Lake
+from nextreel.settings import UpkeepSettings
+
+survived = int(sys.argv[2])
+
+def counted(function):
+    def call(*args, **kwargs):
+        global survived
+        if survived == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        survived -= 1
+        return function(*args, **kwargs)
+    return call
+
+for name in ("rename", "hardlink_to", "unlink"):
+    setattr(Path, name, counted(getattr(Path, name)))
+c._LISTING_SECONDS = 0.0
+c.exchange, c.shutil.rmtree = map(counted, (c.exchange, shutil.rmtree))
+c.compact(Lake(Path(sys.argv[1])), UpkeepSettings(interactions_days=2), date(2026, 1, 31), least=3)
+"""
+
+
+@pytest.mark.slow
+def test_killed_anywhere_and_run_again(tmp_path: Path) -> None:
+    """Every step that changes a name on disk is the last one once; one day is removed, another one merged."""
+    codes: list[int] = []
+    while not codes or codes[-1]:
+        step = len(codes)
+        lake = Lake(tmp_path / f"lake-{step}")
+        for batch in range(3):
+            bring(lake, batch, day="2026-01-28")
+        for batch in range(3, 6):
+            bring(lake, batch)
+        child = subprocess.run(
+            [sys.executable, "-c", KILLED, str(lake.root), str(step)], capture_output=True, text=True
+        )
+        assert child.returncode in (0, -signal.SIGKILL), child.stderr
+        codes.append(child.returncode)
+        assert seen(lake) in (list(range(60)), list(range(30, 60)))
+        assert recover(lake) == 0
+        assert verify(lake, deep=True).problems == []
+        bring(lake, 6)
+        compact(lake, UpkeepSettings(interactions_days=2), TODAY)
+        assert seen(lake) == list(range(30, 70))
+        assert verify(lake, deep=True).problems == []
+        assert list(lake.merging.iterdir()) == []
+        assert list(lake.changes.glob("*.intent")) == []
+    assert len(codes) > 10
+
+
+@pytest.mark.slow
+def test_readers_and_the_writer_go_on_while_files_are_merged(lake: Lake) -> None:
+    """Who keeps the names never sees an error; others may miss a file, and never see a row twice or none."""
+    bring(lake, 0)
+    n_batches, committed, stop = 300, [1], threading.Event()
+    errors: Counter[str] = Counter()
+    reads: Counter[str] = Counter()
+    wrong = []
+
+    def read(name: str, keep: bool) -> None:
+        while not stop.is_set():
+            least = committed[0] * 10
+            try:
+                if keep:
+                    with names_kept(lake):
+                        found = seen(lake)
+                else:
+                    found = seen(lake)
+            except FileNotFoundError:
+                errors[name] += 1
+                continue
+            reads[name] += 1
+            twice = len(found) - len(set(found))
+            missing = set(range(least)) - set(found)  # what is committed since may be listed or not yet
+            if twice or missing:
+                wrong.append((name, least, twice, sorted(missing)))
+
+    def write() -> None:
+        for batch in range(1, n_batches):
+            bring(lake, batch)
+            committed[0] = batch + 1
+            time.sleep(0.05)
+        stop.set()
+
+    threads = [
+        threading.Thread(target=read, args=("keeping", True)),
+        threading.Thread(target=read, args=("plain", False)),
+    ]
+    threads.append(threading.Thread(target=write))
+    for thread in threads:
+        thread.start()
+    merges = 0
+    while not stop.is_set():
+        merges += len(compact(lake, SETTINGS, TODAY, least=4))
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert errors["keeping"] == 0
+    assert merges > 2
+    assert min(reads["keeping"], reads["plain"]) > 3
+    compact(lake, SETTINGS, TODAY)
+    assert seen(lake) == list(range(10 * n_batches))
+    assert verify(lake, deep=True).problems == []

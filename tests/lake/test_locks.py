@@ -1,0 +1,65 @@
+"""The locks: one writer, one keeper, and names that stay while somebody keeps them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nextreel.errors import LakeError
+from nextreel.lake.layout import Lake
+from nextreel.lake.locks import keeper, lock_writer, names_alone, names_kept
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from nextreel.lake.layout import Lake
+from nextreel.lake.locks import lock_writer
+lock_writer(Lake(Path(sys.argv[1])))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_one_lake_has_one_writer(lake: Lake) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(lake.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(LakeError, match=f"another process is writing to {lake.root}"):
+            lock_writer(lake)
+        other.kill()  # it need not end in good order
+        other.wait()
+    os.close(lock_writer(lake))
+    os.close(lock_writer(lake))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_one_lake_has_one_keeper(lake: Lake) -> None:
+    with keeper(lake), pytest.raises(LakeError, match="being merged already"), keeper(lake):
+        pass
+    with keeper(lake):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_names_are_kept_by_many_and_changed_by_one(lake: Lake) -> None:
+    lake.root.mkdir()
+    with names_kept(lake), names_kept(lake), names_alone(lake, 0.1) as alone:
+        assert not alone
+    with names_alone(lake, 0.0) as alone:
+        assert alone
+
+
+def test_names_of_no_lake_need_no_keeping(lake: Lake) -> None:
+    with names_kept(lake):
+        assert not lake.root.exists()

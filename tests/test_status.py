@@ -1,0 +1,165 @@
+"""How things stand: known answers on a small lake, an empty home, a running writer, Kafka there and not there."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from nextreel.cli import main
+from nextreel.events.world import World, WorldConfig
+from nextreel.kafka.producer import EventProducer
+from nextreel.kafka.topics import create_topics
+from nextreel.lake import batches
+from nextreel.lake.commit import commit
+from nextreel.lake.layout import BATCHES_SCHEMA, QUARANTINE, SCHEMAS, Lake
+from nextreel.lake.ledger import Intake
+from nextreel.lake.write import stage
+from nextreel.settings import Settings, load
+from nextreel.status import Share, show, status
+
+NOW = datetime.now(UTC)
+TODAY = NOW.date().isoformat()
+FACTS = {
+    "created_at": (NOW - timedelta(minutes=5)).isoformat(),
+    "data": {"ratings": 12},
+    "evaluation": {
+        "accuracy": {"als": {"rmse": 0.9, "mae": 0.7}, "bias": {"rmse": 1.0, "mae": 0.8}},
+        "ranking": {"als": {"ndcg": 0.25, "recall": 0.2}, "popularity": {"ndcg": 0.125, "recall": None}},
+        "n_users_ranked": 7,
+    },
+}
+
+
+def rows(table: str, n: int, sent: datetime, **values: Any) -> pa.Table:
+    given = {"kafka_timestamp": sent, "ingested_at": sent + timedelta(seconds=1), "type": None} | values
+    return pa.Table.from_pylist([{name: given.get(name) for name in SCHEMAS[table].names}] * n, SCHEMAS[table])
+
+
+def fill(settings: Settings) -> None:
+    """Commit two micro-batches: 3 users; then 4 interactions and 1 rejected message, which has a row of its own."""
+    lake = Lake(settings.lake)
+    kafka = settings.kafka
+    users = stage(lake, "users", TODAY, rows("users", 3, NOW - timedelta(minutes=90)))
+    intake = Intake({kafka.users: {"0": 0}}, {kafka.users: {"0": 3}}, raw_bytes=3_000, unknown_fields=2)
+    commit(lake, "query", 0, [users], {kafka.users: {"0": 3}}, intake)
+    files = [
+        stage(lake, "interactions", TODAY, rows("interactions", 4, NOW - timedelta(seconds=30), evento="play")),
+        stage(lake, QUARANTINE, TODAY, rows(QUARANTINE, 1, NOW - timedelta(seconds=20), reason="not JSON")),
+    ]
+    intake = Intake({kafka.interactions: {"1": 0}}, {kafka.interactions: {"1": 5}}, raw_bytes=1_000)
+    commit(lake, "query", 1, files, {kafka.users: {"0": 3}, kafka.interactions: {"1": 6}}, intake)
+    row = {"batch_id": 1, "committed_at": NOW, "messages": 5, "interactions": 4, "quarantine": 1, "raw_bytes": 1_000}
+    row |= {"started_at": NOW - timedelta(seconds=40), "seconds": 2.0, "newest_age_seconds": 20.0}
+    batches.append(lake, pa.Table.from_pylist([dict.fromkeys(BATCHES_SCHEMA.names) | row], BATCHES_SCHEMA))
+
+
+def with_model(settings: Settings) -> None:
+    folder = settings.models / "20260131T120000-000"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps(FACTS))
+    (settings.models / "current").write_text(f"{folder.name}\n")
+
+
+@pytest.fixture
+def unreachable(tmp_path: Path) -> Settings:
+    return load({"home": str(tmp_path), "kafka.bootstrap": "127.0.0.1:1"}, {})
+
+
+def test_an_empty_home(unreachable: Settings) -> None:
+    found = status(unreachable)
+    assert (found.ingest_process, found.last_batch, found.tables, found.model) == (None, None, [], None)
+    assert (found.newest_event_at, found.exports, found.quarantine_last_hour) == (None, {}, None)
+    assert found.quarantine_all == Share(0, 0)
+    assert found.lag is None
+    assert found.kafka_error is not None
+    assert "127.0.0.1:1" in found.kafka_error
+    console = Console(width=150, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    show(console, found)
+    text = console.export_text()
+    for words in ("does not run", "nothing has arrived yet", "unknown: Kafka at", "`nextreel train` makes one"):
+        assert words in text
+    assert list(unreachable.home.iterdir()) == []  # looking leaves nothing behind
+
+
+def test_a_lake_with_a_model(unreachable: Settings) -> None:
+    fill(unreachable)
+    with_model(unreachable)
+    unreachable.exports.mkdir()
+    (unreachable.exports / "final_recommendations.csv").write_text("user_id\n")
+    found = status(unreachable, NOW)
+    assert (found.last_batch, found.ingest_process) == (1, None)
+    assert {t.table: (t.rows, t.files) for t in found.tables} == {
+        "users": (3, 1), "interactions": (4, 1), "quarantine": (1, 1),
+    }  # fmt: skip
+    assert found.newest_event_at == NOW - timedelta(seconds=20)
+    assert found.quarantine_all == Share(1, 8)
+    assert found.quarantine_last_hour == Share(1, 5)
+    assert found.exports == {"final_recommendations.csv": 8}
+    assert found.model is not None
+    assert found.model.data == {"ratings": 12}
+    console = Console(width=150, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    show(console, found)
+    text = console.export_text()
+    assert "nDCG@10 0.250 (popularity 0.125); RMSE 0.900 (bias 1.000)" in text
+    assert "1 of 8 (12.50%) in all; 1 of 5 (20.00%) in the last hour" in text
+    assert "20.0 seconds ago" in text
+    json.dumps(found.as_dict())
+
+
+def test_lag_is_what_kafka_has_and_the_lake_has_not(settings: Settings) -> None:
+    assert "nextreel topics" in str(status(settings).kafka_error)  # topics that do not exist
+    create_topics(settings.kafka)
+    world = World(WorldConfig(n_users=20, n_movies=10, n_series=5, n_interactions=40))
+    producer = EventProducer(settings.kafka)
+    producer.send(settings.kafka.users, world.events("user", 0, 20))
+    producer.flush()
+    found = status(settings)
+    assert found.lag is not None
+    assert found.lag[settings.kafka.users] == 20
+    assert sum(found.lag.values()) == 20
+
+
+WRITING = """
+import sys
+from pathlib import Path
+from nextreel.lake.layout import Lake
+from nextreel.lake.locks import lock_writer
+lock_writer(Lake(Path(sys.argv[1])))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
+def test_a_running_ingest_is_seen_and_not_disturbed(unreachable: Settings) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITING, str(unreachable.lake)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for _ in range(2):
+            assert status(unreachable).ingest_process == other.pid
+        other.kill()
+    assert status(unreachable).ingest_process is None
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--five-vs"], ["--five-vs", "--json"]], ids=" ".join)
+def test_the_command_ends_well_on_an_empty_home(arguments: list[str], tmp_path: Path) -> None:
+    flags = ["--set", f"home={tmp_path / 'home'}", "--set", "kafka.bootstrap=127.0.0.1:1"]
+    found = CliRunner().invoke(main, [*flags, "status", *arguments])
+    assert found.exit_code == 0, found.output
+    if "--json" in arguments:
+        assert json.loads(found.stdout)
+
+
+def test_it_starts_without_spark() -> None:
+    code = "import nextreel.status, nextreel.five_vs, sys; sys.exit('pyspark' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
