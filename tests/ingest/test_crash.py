@@ -47,7 +47,7 @@ class Producer(threading.Thread):
         producer = EventProducer(self._settings.kafka)
         topics = topics_by_type(self._settings.kafka)
         n = 0
-        while not self._stopped.wait(0.05):
+        while not self._stopped.wait(0.2):
             for event_type in EVENT_TYPES:
                 events = WORLD.events(event_type, n % 100, 25)
                 producer.send(topics[event_type], events)
@@ -75,7 +75,7 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         before: set[Place] = set()
-        while not self._stopped.wait(0.02):
+        while not self._stopped.wait(0.25):
             try:
                 found = places(self._lake)
             except Exception as error:  # whatever a reader meets, it is a finding
