@@ -108,8 +108,8 @@ def status(settings: Settings, at: datetime | None = None) -> Status:
 def _lag(settings: Settings, ledger: Ledger) -> tuple[dict[str, int] | None, str | None]:
     topics = topics_by_type(settings.kafka).values()
     try:
-        with WatermarkReader(settings.kafka.client_config, _KAFKA_SECONDS) as reader:
-            lag = lag_behind(reader.read(topics), ledger.offsets, settings.ingest.starting_offsets)
+        reader = WatermarkReader(settings.kafka.client_config, _KAFKA_SECONDS)
+        lag = lag_behind(reader.read(topics), ledger.offsets, settings.ingest.starting_offsets)
     except KafkaError as error:
         return None, str(error)
     return {topic: sum(partitions.values()) for topic, partitions in lag.items()}, None

@@ -49,8 +49,8 @@ def fill(settings: Settings, *rows: dict[str, Any]) -> Lake:
 
 def arrived(settings: Settings, topic: str) -> list[Message]:
     """Return everything that a topic holds."""
-    with WatermarkReader(settings.kafka.client_config) as reader:
-        marks = reader.read([topic])[topic]
+    reader = WatermarkReader(settings.kafka.client_config)
+    marks = reader.read([topic])[topic]
     consumer = Consumer(settings.kafka.client_config | {"group.id": "test"})
     consumer.assign([TopicPartition(topic, partition, 0) for partition in marks])
     messages: list[Message] = []

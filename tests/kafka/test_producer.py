@@ -27,8 +27,8 @@ def ready(settings: Settings) -> Settings:
 
 def held(settings: Settings, topic: str) -> list[Message]:
     """Return everything that a topic holds, by partition and offset."""
-    with WatermarkReader(settings.kafka.client_config) as reader:
-        marks = reader.read([topic])[topic]
+    reader = WatermarkReader(settings.kafka.client_config)
+    marks = reader.read([topic])[topic]
     expected = sum(high for _, high in marks.values())
     consumer = Consumer(settings.kafka.client_config | {"group.id": "test"})
     consumer.assign([TopicPartition(topic, partition, 0) for partition in marks])

@@ -2,6 +2,7 @@
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
 from nextreel.errors import KafkaError
 from nextreel.kafka.topics import create_topics
@@ -18,8 +19,8 @@ def send(settings: Settings, topic: str, partition: int, count: int, size: int =
 
 
 def read(settings: Settings, *topics: str) -> Watermarks:
-    with WatermarkReader(settings.kafka.client_config) as reader:
-        return reader.read(topics)
+    reader = WatermarkReader(settings.kafka.client_config)
+    return reader.read(topics)
 
 
 @pytest.fixture
@@ -52,13 +53,25 @@ def test_several_topics_and_partitions_at_once(settings: Settings) -> None:
 
 def test_one_reader_follows_what_comes(ready: Settings) -> None:
     topic = ready.kafka.interactions
-    with WatermarkReader(ready.kafka.client_config) as reader:
-        total = 0
-        for count in (300, 1, 2_500, 40):
-            send(ready, topic, 0, count)
-            total += count
-            assert reader.read([topic]) == {topic: {0: (0, total), 1: (0, 0)}}
-            assert reader.read([topic]) == {topic: {0: (0, total), 1: (0, 0)}}
+    reader = WatermarkReader(ready.kafka.client_config)
+    total = 0
+    for count in (300, 1, 2_500, 40):
+        send(ready, topic, 0, count)
+        total += count
+        assert reader.read([topic]) == {topic: {0: (0, total), 1: (0, 0)}}
+        assert reader.read([topic]) == {topic: {0: (0, total), 1: (0, 0)}}
+
+
+def test_a_topic_made_anew_is_told_as_it_is_now(ready: Settings) -> None:
+    """And librdkafka, which crashes when a consumer's topic is made anew, has none at that moment."""
+    topic, admin = ready.kafka.users, AdminClient(ready.kafka.client_config)
+    reader = WatermarkReader(ready.kafka.client_config, patience_seconds=20)
+    for count in (50, 3, 200, 0):
+        send(ready, topic, 0, count)
+        assert reader.read([topic])[topic][0] == (0, count)
+        assert reader.read([topic])[topic][0] == (0, count)
+        admin.delete_topics([topic])[topic].result(20)
+        create_topics(ready.kafka)
 
 
 def test_a_transaction_s_marker_may_come_last(ready: Settings) -> None:

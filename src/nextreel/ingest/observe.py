@@ -91,7 +91,6 @@ class Observer:
         self._look()
         self._settle(list(self._pending))
         self._guarded(self._table.write)
-        self._kafka.close()
 
     def _look(self) -> None:
         while self._committed:
@@ -228,11 +227,6 @@ class _KafkaLag:
             self._due = time.monotonic() + _LAG_SECONDS
         self.known = found
         return found
-
-    def close(self) -> None:
-        """End the connection."""
-        if self._reader is not None:
-            self._reader.close()
 
 
 def _commit(lake: Lake, batch: Batch) -> Commit:

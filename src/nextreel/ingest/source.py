@@ -168,9 +168,7 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def stop(self) -> None:
         """End the connection to Kafka."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self._reader = None
 
     def _watermarks(self) -> Watermarks:
         if self._reader is None:

@@ -14,6 +14,7 @@ _SOON = {"reconnect.backoff.max.ms": "1000"}
 #: Errors of a connection that was cut, of a broker that starts and of a leader that moves: worth asking again.
 _PASSING = {
     KafkaError._TRANSPORT,
+    KafkaError._DESTROY_BROKER,
     KafkaError._TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,
     KafkaError._ALL_BROKERS_DOWN,

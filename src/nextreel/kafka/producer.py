@@ -16,11 +16,12 @@ from nextreel.settings import KafkaSettings
 
 _FLUSH_SECONDS = 30.0
 
-#: Acknowledged by all replicas, never doubled by a retry, never reordered.
+#: Acknowledged by all replicas, never doubled by a retry, never reordered. Waiting 50 ms for more to send together
+#: costs a reader 25 ms and saves a broker that has a core to itself at most: it works by batch, not by message.
 _CONFIG = {
     "enable.idempotence": "true",
     "compression.type": "lz4",
-    "linger.ms": "5",
+    "linger.ms": "50",
     "queue.buffering.max.messages": "200000",
 }
 
