@@ -3,6 +3,7 @@
 import csv
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -42,6 +43,16 @@ def test_a_world_s_live_events_follow_its_history(event_type: EventType) -> None
     assert live.num_rows > 0
     assert live.combine_chunks().to_batches()[0].equals(expected)
     assert min(live.column("timestamp").to_pylist()) >= CONFIG.end
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_no_live_event_lies_in_the_future(event_type: EventType) -> None:
+    config = replace(CONFIG, end=datetime.now(UTC), live_gap=timedelta(days=1))
+    live = pa.Table.from_batches(islice(WorldFeed(config).live(event_type), 2))
+    moments = live.column("timestamp").to_pylist()
+    assert config.end <= min(moments)
+    assert max(moments) <= datetime.now(UTC)
+    assert moments == sorted(moments)
 
 
 @pytest.mark.parametrize(("start", "count"), [(0, 1), (10, 100), (1_999, 2), (2_000, 4_001), (0, 0)])

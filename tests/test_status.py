@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from tests.lake.writing import another_writer
 
 from nextreel.cli import main
 from nextreel.events.world import World, WorldConfig
@@ -127,27 +128,11 @@ def test_lag_is_what_kafka_has_and_the_lake_has_not(settings: Settings) -> None:
     assert sum(found.lag.values()) == 20
 
 
-WRITING = """
-import sys
-from pathlib import Path
-from nextreel.lake.layout import Lake
-from nextreel.lake.locks import lock_writer
-lock_writer(Lake(Path(sys.argv[1])))
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
 def test_a_running_ingest_is_seen_and_not_disturbed(unreachable: Settings) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITING, str(unreachable.lake)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with another_writer(unreachable.lake) as process:
         for _ in range(2):
-            assert status(unreachable).ingest_process == other.pid
-        other.kill()
+            assert status(unreachable).ingest_process == process
     assert status(unreachable).ingest_process is None
 
 

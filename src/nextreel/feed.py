@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nextreel.events import movielens
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
@@ -63,11 +65,14 @@ class WorldFeed:
         return self.rows(event_type, self._world.size(event_type), None)
 
     def rows(self, event_type: EventType, start: int, count: int | None) -> Iterator[pa.RecordBatch]:
-        """Yield ``count`` events from row ``start`` on (None: without end)."""
+        """Yield ``count`` events from row ``start`` on (None: without end).
+
+        None lies in the future: where the world's own time is ahead of the clock, its events happen now.
+        """
         row, stop = start, None if count is None else start + count
         while stop is None or row < stop:
             size = _BLOCK if stop is None else min(_BLOCK, stop - row)
-            yield self._world.events(event_type, row, size)
+            yield _by_now(self._world.events(event_type, row, size))
             row += size
 
     def faulty(self, event_type: EventType) -> list[bytes]:
@@ -76,6 +81,12 @@ class WorldFeed:
             return []
         events = self._world.events(event_type, 0, self._n_faulty).to_pylist()
         return [raw for _, raw in broken(events, seed=EVENT_TYPES.index(event_type))]
+
+
+def _by_now(events: pa.RecordBatch) -> pa.RecordBatch:
+    at, moments = events.schema.get_field_index("timestamp"), events.column("timestamp")
+    now = pa.scalar(datetime.now(UTC), moments.type)
+    return events.set_column(at, events.schema.field(at), pc.if_else(pc.greater(moments, now), now, moments))
 
 
 class MovieLensFeed:

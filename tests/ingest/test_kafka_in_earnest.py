@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Producer
 from pydantic import SecretStr
 from pyspark.sql import DataFrame, Row, SparkSession
-from tests.kafka.proxy import Proxy, certificate, free_port
+from tests.kafka.proxy import Proxy, certificate, free_port, proxied_broker
 
 from nextreel.events.contract import TABLES
 from nextreel.events.world import World, WorldConfig
@@ -36,10 +36,8 @@ def at(settings: Settings, address: str, client: dict[str, str] | None = None) -
 
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
-    port = free_port()
-    with Proxy(f"127.0.0.1:{port}") as found, embedded_broker(port, found.address):
+    with proxied_broker() as found:
         yield found
-        found.refuse()  # the broker would wait for its connections to end
 
 
 def send(settings: Settings, n: int) -> None:

@@ -51,22 +51,24 @@ def test_two_batches_add_up(port: int) -> None:
         metrics.add(ROW)
         metrics.show(Now(last=ROW, lag=ROW.lag), {"u": {0: 11}})
         found = scraped(port)
-    name = "nextreel_ingest_"
-    assert found[f"{name}messages_total", "users"] == 10
-    assert found[f"{name}messages_total", "interactions"] == 0
-    assert found[f"{name}quarantined_messages_total", "not JSON"] == 4
-    assert found[f"{name}raw_bytes_total", ""] == 1_400
-    assert found[f"{name}parquet_bytes_total", ""] == 180
-    assert found[f"{name}unknown_fields_total", ""] == 8
-    assert found[f"{name}absent_offsets_total", "u"] == 2
-    assert found[f"{name}batches_total", ""] == 2
-    assert found[f"{name}batch_duration_seconds_count", "trigger_execution"] == 2
-    assert found[f"{name}batch_duration_seconds_sum", "stage"] == 0.6
-    assert found[f"{name}kafka_lag_messages", "0,u"] == 11
-    assert found[f"{name}newest_message_age_seconds", ""] == 0.5
-    assert found[f"{name}last_commit_timestamp_seconds", ""] == NOW.timestamp()
-    assert found[f"{name}input_messages_per_second", ""] == 70
-    assert found[f"{name}processed_messages_per_second", ""] == 10
+    expected = {
+        ("messages_total", "users"): 10,
+        ("messages_total", "interactions"): 0,
+        ("quarantined_messages_total", "not JSON"): 4,
+        ("raw_bytes_total", ""): 1_400,
+        ("parquet_bytes_total", ""): 180,
+        ("unknown_fields_total", ""): 8,
+        ("absent_offsets_total", "u"): 2,
+        ("batches_total", ""): 2,
+        ("batch_duration_seconds_count", "trigger_execution"): 2,
+        ("batch_duration_seconds_sum", "stage"): 0.6,
+        ("kafka_lag_messages", "0,u"): 11,
+        ("newest_message_age_seconds", ""): 0.5,
+        ("last_commit_timestamp_seconds", ""): NOW.timestamp(),
+        ("input_messages_per_second", ""): 70,
+        ("processed_messages_per_second", ""): 10,
+    }
+    assert {(metric, label): found[f"nextreel_ingest_{metric}", label] for metric, label in expected} == expected
 
 
 def test_what_is_over_or_unknown_is_not_shown_as_if_it_were_now(port: int) -> None:

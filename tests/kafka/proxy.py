@@ -5,10 +5,13 @@ import ssl
 import subprocess
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from nextreel.kafka.broker import embedded_broker
 
 LOOPBACK = "127.0.0.1"
 
@@ -101,6 +104,15 @@ def _end(each: socket.socket) -> None:
     with suppress(OSError):
         each.shutdown(socket.SHUT_RDWR)
     each.close()
+
+
+@contextmanager
+def proxied_broker() -> Iterator[Proxy]:
+    """Run a broker that tells its clients to connect to a proxy; yields the proxy."""
+    port = free_port()
+    with Proxy(f"{LOOPBACK}:{port}") as found, embedded_broker(port, found.address):
+        yield found
+        found.refuse()  # the broker would wait for its connections to end
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from tests.kafka.proxy import Proxy, certificate, free_port
+from tests.kafka.proxy import Proxy, certificate, free_port, proxied_broker
 
 from nextreel.errors import KafkaError
 from nextreel.ingest.consume import KafkaRange, read_ranges
@@ -24,10 +24,8 @@ from nextreel.settings import KafkaSettings, Settings
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
     """A proxy with a broker behind it, which tells clients to connect to the proxy."""
-    port = free_port()
-    with Proxy(f"127.0.0.1:{port}") as found, embedded_broker(port, found.address):
+    with proxied_broker() as found:
         yield found
-        found.refuse()  # the broker would wait for its connections to end
 
 
 @pytest.fixture
@@ -48,6 +46,12 @@ def ends(reader: WatermarkReader, topic: str) -> int:
 
 
 # Cut and refused
+
+
+def all_of(kafka: KafkaSettings) -> list[KafkaRange]:
+    """Return the ranges of everything in the users' topic."""
+    marks = WatermarkReader(kafka.client_config).read([kafka.users])[kafka.users]
+    return [KafkaRange(kafka.users, p, low, high) for p, (low, high) in marks.items()]
 
 
 def test_watermarks_after_a_cut(behind: KafkaSettings, proxy: Proxy) -> None:
@@ -125,9 +129,7 @@ def test_a_topic_may_be_unknown_for_a_moment(behind: KafkaSettings) -> None:
 
 def test_a_range_is_read_through_cuts(behind: KafkaSettings, proxy: Proxy) -> None:
     send(behind, 60_000, size=500)
-    reader = WatermarkReader(behind.client_config)
-    marks = reader.read([behind.users])[behind.users]
-    ranges = [KafkaRange(behind.users, p, low, high) for p, (low, high) in marks.items()]
+    ranges = all_of(behind)
     before = proxy.connections
     found: list[tuple[int, int]] = []
     for block in read_ranges(behind.client_config, ranges):
@@ -139,9 +141,7 @@ def test_a_range_is_read_through_cuts(behind: KafkaSettings, proxy: Proxy) -> No
 
 def test_a_range_is_read_on_when_the_broker_is_back(behind: KafkaSettings, proxy: Proxy) -> None:
     send(behind, 60_000, size=500)
-    reader = WatermarkReader(behind.client_config)
-    marks = reader.read([behind.users])[behind.users]
-    ranges = [KafkaRange(behind.users, p, low, high) for p, (low, high) in marks.items()]
+    ranges = all_of(behind)
     blocks = read_ranges(behind.client_config, ranges, patience_seconds=30)
     n = len(next(blocks))
     proxy.refuse(2.0)
@@ -150,9 +150,7 @@ def test_a_range_is_read_on_when_the_broker_is_back(behind: KafkaSettings, proxy
 
 def test_a_range_is_given_up_in_the_end(behind: KafkaSettings, proxy: Proxy) -> None:
     send(behind, 60_000, size=500)
-    reader = WatermarkReader(behind.client_config)
-    marks = reader.read([behind.users])[behind.users]
-    ranges = [KafkaRange(behind.users, p, low, high) for p, (low, high) in marks.items()]
+    ranges = all_of(behind)
     blocks = read_ranges(behind.client_config, ranges, patience_seconds=1.0)
     next(blocks)
     proxy.refuse()

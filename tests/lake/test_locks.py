@@ -1,11 +1,10 @@
 """The locks: one writer, one keeper, and names that stay while somebody keeps them."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.lake.writing import another_writer
 
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
@@ -17,28 +16,11 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake")
 
 
-HOLDING = """
-import sys
-from pathlib import Path
-from nextreel.lake.layout import Lake
-from nextreel.lake.locks import lock_writer
-lock_writer(Lake(Path(sys.argv[1])))
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
 def test_one_lake_has_one_writer(lake: Lake) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDING, str(lake.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(LakeError, match=f"another process is writing to {lake.root}"):
-            lock_writer(lake)
-        other.kill()  # it need not end in good order
-        other.wait()
+    with another_writer(lake.root), pytest.raises(LakeError, match=f"another process is writing to {lake.root}"):
+        lock_writer(lake)
+    # and when it was killed:
     os.close(lock_writer(lake))
     os.close(lock_writer(lake))
 
