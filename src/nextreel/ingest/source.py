@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -306,13 +307,16 @@ def share(waiting: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str,
 
 
 def dealt(ranges: Sequence[KafkaRange], cores: int) -> list[KafkaTask]:
-    """Deal ranges out to tasks of equal size, one a core at the most; long ones are cut, short ones lie together."""
+    """Deal ranges out to tasks of equal size, one a core at the most; long ones are cut, short ones lie together.
+
+    Each task gets partitions of every topic, if it can: messages of one take twice the time of another's.
+    """
     total = sum(map(len, ranges))
     n_tasks = max(1, min(cores, total // _LEAST_A_TASK))
     cuts = [total * i // n_tasks for i in range(1, n_tasks)]
     tasks: list[list[KafkaRange]] = [[] for _ in range(n_tasks)]
     passed = 0
-    for r in ranges:
+    for r in sorted(ranges, key=attrgetter("partition")):
         inside = [cut for cut in cuts if passed < cut < passed + len(r)]
         for first, last in pairwise([passed, *inside, passed + len(r)]):
             piece = KafkaRange(r.topic, r.partition, r.begin + first - passed, r.begin + last - passed)
