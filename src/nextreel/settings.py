@@ -102,6 +102,7 @@ class UpkeepSettings(Section):
     file_megabytes: Positive = Field(128, description="files are merged until they are about so large")
     interactions_days: int = Field(0, ge=0, description="days to keep interactions; 0 for ever")
     quarantine_days: int = Field(0, ge=0, description="days to keep quarantined messages; 0 for ever")
+    batches_days: int = Field(365, ge=0, description="days to keep what ingest tells of its micro-batches; 0 for ever")
 
     @property
     def small_bytes(self) -> int:

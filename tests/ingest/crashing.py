@@ -19,8 +19,9 @@ from typing import Any
 
 from pyspark import daemon
 
+from nextreel import durable
 from nextreel.ingest import consume, query, source, stage
-from nextreel.lake import commit, ledger
+from nextreel.lake import commit
 from nextreel.lake.session import spark_session
 from nextreel.lake.write import LakeWriter
 from nextreel.settings import load
@@ -74,13 +75,13 @@ def in_driver() -> None:
     around(query, "is_committed", before="planned")
     around(query, "commit", before="collected", after="moved")
     around(commit, "_move", before="recorded")
-    write_json, rename = ledger.write_json, Path.rename
+    write_json, rename = durable.write_json, Path.rename
 
     def half_written(path: Path, content: Any) -> None:
         if wanted("half a record"):
             text = json.dumps(content)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(f"{path.name}.tmp").write_text(text[: len(text) // 2])
+            path.with_name(f".{path.name}.{os.getpid()}").write_text(text[: len(text) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         write_json(path, content)
 

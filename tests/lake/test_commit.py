@@ -117,16 +117,16 @@ import pyarrow as pa
 lake, survived = Lake(Path(sys.argv[1])), int(sys.argv[2])
 batch = (("users", [1, 2]), ("users", [3]), ("movies", [4]))
 files = [stage(lake, table, "2026-01-31", pa.table({"n": numbers})) for table, numbers in batch]
-rename = Path.rename
+def counted(renamed):
+    def counting(self, target):
+        global survived
+        if survived == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        survived -= 1
+        return renamed(self, target)
+    return counting
 
-def counted(self, target):
-    global survived
-    if survived == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    survived -= 1
-    return rename(self, target)
-
-Path.rename = counted
+Path.rename, Path.replace = counted(Path.rename), counted(Path.replace)
 c.commit(lake, "0123456789-query", 0, files, {}, Intake())
 """
 

@@ -8,16 +8,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nextreel.lake import batches
 from nextreel.lake.commit import commit, is_committed, recover
 from nextreel.lake.compact import compact
-from nextreel.lake.layout import Lake
+from nextreel.lake.layout import BATCHES_SCHEMA, Lake
 from nextreel.lake.ledger import Intake, read_ledger
 from nextreel.lake.locks import names_kept
 from nextreel.lake.verify import verify
@@ -174,6 +175,20 @@ def test_days_whose_time_is_over_are_removed(lake: Lake) -> None:
     assert compact(lake, UpkeepSettings(interactions_days=2), TODAY, least=99) == []
 
 
+def test_what_ingest_tells_of_itself_goes_in_time(lake: Lake) -> None:
+    bring(lake, 0)
+    for day in (1, 30):
+        at = datetime(2026, 1, day, tzinfo=UTC)
+        batches.append(lake, pa.Table.from_pylist([{"batch_id": day, "committed_at": at}], BATCHES_SCHEMA))
+    assert [c.folder for c in compact(lake, UpkeepSettings(), TODAY, least=99)] == []
+    assert [c.folder for c in compact(lake, UpkeepSettings(batches_days=7), TODAY, least=99)] == [
+        "batches/date=2026-01-01"
+    ]
+    assert batches.read(lake, datetime(2025, 1, 1, tzinfo=UTC))["batch_id"].to_pylist() == [30]
+    verdict = verify(lake, deep=True)
+    assert (verdict.removed, verdict.problems) == (0, [])
+
+
 KILLED = """
 import os, shutil, signal, sys
 from datetime import date
@@ -193,7 +208,7 @@ def counted(function):
         return function(*args, **kwargs)
     return call
 
-for name in ("rename", "hardlink_to", "unlink"):
+for name in ("rename", "replace", "hardlink_to", "unlink"):
     setattr(Path, name, counted(getattr(Path, name)))
 c._LISTING_SECONDS = 0.0
 c.exchange, c.shutil.rmtree = map(counted, (c.exchange, shutil.rmtree))

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from nextreel.durable import write_json
 from nextreel.errors import DataLossError
 from nextreel.lake.commit import committed_offsets
 from nextreel.lake.layout import Lake
-from nextreel.lake.ledger import write_json
 
 _log = logging.getLogger(__name__)
 

@@ -122,11 +122,11 @@ def batch_row(commit: Commit, progress: Mapping[str, Any] | None, before: BatchR
 
 def lag_of(progress: Mapping[str, Any]) -> Lag | None:
     """Return how far the lake was behind Kafka at a micro-batch's end; None where Spark does not say."""
+    told = _told(progress, "latestOffset", "endOffset")
+    if told is None:
+        return None
     lag: Lag = {}
-    for source in progress["sources"]:
-        latest, ends = source.get("latestOffset"), source.get("endOffset")
-        if not isinstance(latest, dict) or not isinstance(ends, dict):
-            return None
+    for latest, ends in told:
         for topic, partitions in latest.items():
             done = ends.get(topic, {})
             lag[topic] = {int(p): max(0, high - done.get(p, high)) for p, high in partitions.items()}
@@ -145,17 +145,23 @@ def lag_behind(watermarks: Watermarks, offsets: Mapping[str, Mapping[str, int]],
 
 def _absent(commit: Commit, progress: Mapping[str, Any]) -> dict[str, int] | None:
     """Return, by topic, how many of the offsets that were planned held no message; None where it began nowhere."""
+    told = _told(progress, "startOffset", "endOffset")
+    if told is None:
+        return None
     absent: Counter[str] = Counter()
-    for source in progress["sources"]:
-        starts, ends = source.get("startOffset"), source.get("endOffset")
-        if not isinstance(starts, dict) or not isinstance(ends, dict):
-            return None
+    for starts, ends in told:
         for topic, partitions in ends.items():
             begins = starts.get(topic, {})
             planned = sum(end - begins.get(p, end) for p, end in partitions.items() if p in begins)
             read = sum(n for p, n in commit.messages.get(topic, {}).items() if p in begins)
             absent[topic] += planned - read
     return dict(+absent)
+
+
+def _told(progress: Mapping[str, Any], *names: str) -> list[list[dict[str, Any]]] | None:
+    """Return the offsets of these names, of each source; None where Spark does not say."""
+    told = [[source.get(name) for name in names] for source in progress["sources"]]
+    return told if all(isinstance(offsets, dict) for each in told for offsets in each) else None
 
 
 def _snake(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from nextreel.durable import sync
 from nextreel.errors import LakeError
 from nextreel.ingest import source
 from nextreel.ingest.gaps import check_topics
@@ -18,7 +19,7 @@ from nextreel.ingest.upkeep import start_upkeep
 from nextreel.kafka.topics import topic_ids, topics_by_type
 from nextreel.lake.commit import commit, is_committed, recover
 from nextreel.lake.layout import QUARANTINE, Lake
-from nextreel.lake.ledger import Intake, Offsets, sync
+from nextreel.lake.ledger import Intake, Offsets
 from nextreel.lake.locks import lock_writer
 from nextreel.lake.write import StagedFile
 from nextreel.settings import Settings

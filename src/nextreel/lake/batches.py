@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from nextreel.durable import sync
 from nextreel.lake.layout import BATCHES, BATCHES_SCHEMA, Lake
-from nextreel.lake.ledger import sync
 from nextreel.lake.locks import names_kept
 from nextreel.lake.write import stage
 

@@ -16,9 +16,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from nextreel.durable import sync, write_json
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
-from nextreel.lake.ledger import Intake, Offsets, gone, read_record, record_path, sync, write_json
+from nextreel.lake.ledger import Intake, Offsets, gone, read_record, record_path
 from nextreel.lake.locks import names_kept
 from nextreel.lake.write import StagedFile
 

@@ -25,11 +25,12 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from nextreel.durable import sync, write_json
 from nextreel.errors import LakeError
 from nextreel.events.contract import TABLES
 from nextreel.lake.exchange import exchange
-from nextreel.lake.layout import QUARANTINE, SCHEMAS, Lake
-from nextreel.lake.ledger import Change, LakeFile, change_path, fold, has_happened, intents, sync, write_json
+from nextreel.lake.layout import BATCHES, QUARANTINE, SCHEMAS, Lake
+from nextreel.lake.ledger import Change, LakeFile, change_path, fold, has_happened, intents
 from nextreel.lake.locks import keeper, names_alone
 from nextreel.lake.write import LakeWriter
 from nextreel.settings import UpkeepSettings
@@ -68,8 +69,11 @@ class _Day:
 
     def is_expired(self, settings: UpkeepSettings, today: date) -> bool:
         """Tell whether the day is to be removed: users and titles are kept, since their newest event is their state."""
-        days = {TABLES["interaction"]: settings.interactions_days, QUARANTINE: settings.quarantine_days}
-        keep = days.get(self._table, 0)
+        keep = {
+            TABLES["interaction"]: settings.interactions_days,
+            QUARANTINE: settings.quarantine_days,
+            BATCHES: settings.batches_days,
+        }.get(self._table, 0)
         return bool(keep) and date.fromisoformat(self._date) < today - timedelta(days=keep)
 
     def removed(self) -> Change | None:

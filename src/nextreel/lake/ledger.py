@@ -10,12 +10,12 @@ micro-batches keep theirs, which the ingest asks for.
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from nextreel.durable import write_json
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
 
@@ -237,28 +237,6 @@ def read_record(path: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict) or not record.keys() >= _NEEDED:
         raise LakeError(f"the commit record {path} is none: it needs {', '.join(sorted(_NEEDED))}")
     return record
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a record, durably: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.tmp")
-    with fresh.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file's content, or the names in a folder, durable (folders on POSIX alone: other systems have no way)."""
-    if os.name == "posix" or path.is_file():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def rows_of(files: Iterable[LakeFile]) -> int:

@@ -18,8 +18,8 @@ from uuid import uuid4
 
 import orjson
 
+from nextreel.durable import sync
 from nextreel.errors import InputError
-from nextreel.lake.ledger import sync
 from nextreel.lake.place import Place
 from nextreel.lake.quarantine import Headers, Quarantined
 

@@ -15,9 +15,9 @@ from hashlib import sha256
 from typing import Any, BinaryIO
 from uuid import uuid4
 
+from nextreel.durable import sync
 from nextreel.errors import InputError, LakeError
 from nextreel.lake.layout import Lake
-from nextreel.lake.ledger import sync
 from nextreel.lake.locks import replayer
 from nextreel.lake.place import Place
 

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.feather as feather
 
+from nextreel.durable import sync, write_text
 from nextreel.errors import ModelError
 from nextreel.model.model import Biases, Factors, Floats, Model
 
@@ -63,21 +64,17 @@ class ModelStore:
             np.save(fresh / f"{name}-titles.npy", factors.titles, allow_pickle=False)
         own = {"version": version, "created_at": now.isoformat(), "mean": b.mean}
         (fresh / "model.json").write_text(json.dumps(own | facts, indent=2) + "\n", "utf-8")
-        for path in fresh.iterdir():
-            _sync(path)
+        for path in (*fresh.iterdir(), fresh):
+            sync(path)
         fresh.rename(self.root / version)
-        _sync(self.root)
+        sync(self.root)
         return version
 
     def promote(self, version: str) -> None:
         """Make a version the current one."""
         if version not in self.versions():
             raise ModelError(f"no model version {version!r} in {self.root}; there are {', '.join(self.versions())}")
-        fresh = self.root / f".current.{os.getpid()}"
-        fresh.write_text(version + "\n", "utf-8")
-        _sync(fresh)
-        fresh.replace(self.root / "current")
-        _sync(self.root)
+        write_text(self.root / "current", version + "\n")
 
     def facts(self, version: str) -> dict[str, Any]:
         """Return a version's model.json."""
@@ -121,12 +118,3 @@ def _array(path: Path) -> Floats:
     with path.open("rb") as file:
         found: Floats = np.lib.format.read_array(file, allow_pickle=False)
     return found
-
-
-def _sync(path: Path) -> None:
-    if os.name == "posix" or path.is_file():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
