@@ -16,10 +16,10 @@ from nextreel.ingest.progress import lag_behind
 from nextreel.kafka.topics import topics_by_type
 from nextreel.kafka.watermarks import WatermarkReader
 from nextreel.lake import batches
-from nextreel.lake.footers import span
-from nextreel.lake.layout import BATCHES, QUARANTINE, SCHEMAS, Lake
+from nextreel.lake.footers import newest_message
+from nextreel.lake.layout import BATCHES, QUARANTINE, Lake
 from nextreel.lake.ledger import Ledger, read_ledger
-from nextreel.lake.locks import names_kept, writer
+from nextreel.lake.locks import writer
 from nextreel.lake.stats import TableStats, stats
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
@@ -86,7 +86,7 @@ def status(settings: Settings, at: datetime | None = None) -> Status:
     lake = Lake(settings.lake.absolute())
     ledger = read_ledger(lake)
     lag, error = _lag(settings, ledger)
-    newest, at = _newest(lake), at or datetime.now(UTC)
+    newest, at = newest_message(lake), at or datetime.now(UTC)
     quarantined = ledger.rows.get(QUARANTINE, 0)
     return Status(
         at=at,
@@ -113,18 +113,6 @@ def _lag(settings: Settings, ledger: Ledger) -> tuple[dict[str, int] | None, str
     except KafkaError as error:
         return None, str(error)
     return {topic: sum(partitions.values()) for topic, partitions in lag.items()}, None
-
-
-def _newest(lake: Lake) -> datetime | None:
-    """Return the newest message's Kafka timestamp: by the footers of each table's last day."""
-    with names_kept(lake):
-        newest = [span(_last_day(lake, table), "kafka_timestamp") for table in SCHEMAS]
-    return max((found[1] for found in newest if found), default=None)
-
-
-def _last_day(lake: Lake, table: str) -> list[Path]:
-    files = lake.files(table)
-    return [f for f in files if f.parent == files[-1].parent]
 
 
 def _last_hour(lake: Lake, at: datetime) -> Share | None:

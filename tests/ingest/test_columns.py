@@ -1,12 +1,16 @@
 """Columns accept only what rows accept, with the same values; and a bad message costs only itself."""
 
 import json
+import operator
+import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.json as pj
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +113,40 @@ def spoil(event: dict[str, Any], **changes: Any) -> bytes:
 def test_what_whole_topics_do_is_taken_in_columns(changes: dict[str, Any]) -> None:
     values: list[bytes | None] = [spoil(orjson.loads(raw), **changes) for raw in VALID["series"]]
     assert len(assert_agree(values, "series")) >= 59  # the first may have to tell
+
+
+#: What half a topic may do, message by message, and which of it Arrow's reader takes nevertheless.
+MIXED: dict[str, tuple[Callable[[bytes], bytes], bool]] = {
+    "no list": (lambda raw: spoil(orjson.loads(raw), generos="n/a"), True),
+    "two columns": (lambda raw: spoil(orjson.loads(raw), generos="n/a", nombre_usuario=4), True),
+    "a number for an id": (lambda raw: spoil(orjson.loads(raw), id=4), True),
+    "a number for a list": (lambda raw: spoil(orjson.loads(raw), generos=4), False),
+    "an object for a list": (lambda raw: spoil(orjson.loads(raw), generos={"a": 4}), False),
+    "two kinds at once": (lambda raw: raw[:-1] + b',"id":4}', False),
+    "no JSON": (lambda raw: raw[:-9] + b"}", False),
+}
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 1.0])
+@pytest.mark.parametrize("mixed", MIXED)
+def test_mixed_topics_do_not_cost_a_read_a_message(mixed: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoilt, is_taken = MIXED[mixed]
+    rng, n_reads, read_json = random.Random(mixed), 0, pj.read_json
+    valid = VALID["user"] * 20
+    values = [spoilt(raw) if rng.random() < share else raw for raw in valid]
+
+    def counted(*args: Any, **kwargs: Any) -> pa.Table:
+        nonlocal n_reads
+        n_reads += 1
+        return read_json(*args, **kwargs)
+
+    monkeypatch.setattr("nextreel.ingest.columns.pj.read_json", counted)
+    accepted = accept(pa.array(values, pa.binary()), "user")
+    assert n_reads <= 40  # for 1,200 messages, of which 24 or 600 are spoilt
+    if is_taken or mixed == "no JSON":
+        n_left = 0 if is_taken else sum(map(operator.ne, valid, values))
+        assert len(accepted.rows if accepted else ()) == len(valid) - n_left
+    assert_agree(values[:100], "user")
 
 
 def test_unknown_fields_are_counted_of_accepted_messages_alone() -> None:

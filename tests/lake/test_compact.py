@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nextreel.errors import LakeError
 from nextreel.lake import batches
 from nextreel.lake.commit import commit, is_committed, recover
 from nextreel.lake.compact import compact
@@ -173,6 +174,70 @@ def test_days_whose_time_is_over_are_removed(lake: Lake) -> None:
     verdict = verify(lake, deep=True)
     assert (verdict.messages, verdict.rows, verdict.removed, verdict.problems) == (50, 40, 10, [])
     assert compact(lake, UpkeepSettings(interactions_days=2), TODAY, least=99) == []
+
+
+def test_files_without_a_row_do_not_take_the_day_with_them(lake: Lake) -> None:
+    noise = pa.array([os.urandom(700) for _ in range(1_000)])
+    large = stage(lake, "interactions", "2026-01-31", messages(0, 1_000).append_column("noise", noise))
+    empty = [stage(lake, "interactions", "2026-01-31", messages(0, 0)) for _ in range(2)]
+    assert large.bytes > UpkeepSettings(file_megabytes=1).small_bytes
+    commit(lake, QUERY, 0, [large, *empty], {"t": {"0": 1_000}}, Intake({"t": {"0": 0}}, {"t": {"0": 1_000}}, 9))
+    assert compact(lake, UpkeepSettings(file_megabytes=1), TODAY) == []
+    assert len(seen(lake)) == 1_000
+    assert verify(lake, deep=True).problems == []
+
+
+def test_tables_of_others_are_left_alone(lake: Lake) -> None:
+    folder = lake.root / "theirs" / "date=2026-01-31"
+    folder.mkdir(parents=True)
+    for name in "abc":
+        pq.write_table(pa.table({"n": [1]}), folder / f"{name}.parquet")
+    bring(lake, 0)
+    compact(lake, UpkeepSettings(interactions_days=1, quarantine_days=1), TODAY)
+    assert sorted(f.name for f in folder.iterdir()) == ["a.parquet", "b.parquet", "c.parquet"]
+
+
+def test_one_damaged_file_does_not_stop_the_other_days(lake: Lake) -> None:
+    for batch, day in enumerate(("2026-01-29", "2026-01-30", "2026-01-31")):
+        bring(lake, batch, day=day)
+    damaged = min(lake.table("interactions").glob("date=2026-01-30/*"))
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    with pytest.raises(LakeError, match="magic bytes not found"):
+        compact(lake, UpkeepSettings(), TODAY)
+    assert [len(list(day.iterdir())) for day in sorted(lake.table("interactions").iterdir())] == [1, 2, 1]
+
+
+def test_records_are_added_up_where_nothing_can_be_merged(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for batch in range(5):
+        bring(lake, batch)
+
+    def refused(_a: Path, b: Path) -> None:
+        raise LakeError(f"files cannot be merged here: the file system of {b} cannot exchange two directories")
+
+    monkeypatch.setattr("nextreel.lake.compact.exchange", refused)
+    before = sorted(lake.files("interactions"))
+    with pytest.raises(LakeError, match="cannot exchange two directories"):
+        compact(lake, UpkeepSettings(), TODAY)
+    assert len(list(lake.commits.glob("*.json"))) == 2
+    assert sorted(lake.files("interactions")) == before
+    assert list(lake.merging.iterdir()) == []
+
+
+def test_nothing_is_rewritten_while_readers_keep_the_names(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    bring(lake, 0)
+    monkeypatch.setattr("nextreel.lake.compact.LakeWriter", None)
+    with names_kept(lake):
+        assert compact(lake, UpkeepSettings(), TODAY) == []
+
+
+def test_a_clock_that_is_ahead_does_not_make_everything_old(lake: Lake) -> None:
+    at = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    for batch, day in enumerate(("2026-01-20", "2026-01-31")):
+        rows = messages(batch, batch + 1).append_column("kafka_timestamp", pa.array([at], pa.timestamp("us", "UTC")))
+        file = stage(lake, "interactions", day, rows)
+        commit(lake, QUERY, batch, [file], {"t": {"0": batch + 1}}, Intake({"t": {"0": batch}}, {"t": {"0": 1}}, 9))
+    changes = compact(lake, UpkeepSettings(interactions_days=7), date(2050, 1, 1), least=99)
+    assert [c.folder for c in changes] == ["interactions/date=2026-01-20"]
 
 
 def test_what_ingest_tells_of_itself_goes_in_time(lake: Lake) -> None:

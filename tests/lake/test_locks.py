@@ -1,6 +1,7 @@
 """The locks: one writer, one keeper, and names that stay while somebody keeps them."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,10 @@ def test_one_lake_has_one_keeper(lake: Lake) -> None:
         pass
     with keeper(lake):
         pass
+    began = time.monotonic()
+    with keeper(lake), pytest.raises(LakeError, match="being merged already"), keeper(lake, patience_seconds=0.5):
+        pass
+    assert time.monotonic() - began >= 0.5
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")

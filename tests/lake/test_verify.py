@@ -116,7 +116,8 @@ def test_more_messages_than_offsets_are_named(lake: Lake) -> None:
     assert "t partition 3: 1 messages more than offsets" in verify(lake).problems
 
 
-def test_not_while_files_are_merged(lake: Lake) -> None:
+def test_not_while_files_are_merged(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nextreel.lake.verify._KEEPER_SECONDS", 0.2)
     with keeper(lake), pytest.raises(LakeError, match="being merged"):
         verify(lake)
 

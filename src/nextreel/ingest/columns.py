@@ -38,6 +38,7 @@ _READ_AS = {"string": _STRING, "timestamp": _STRING, "strings": _STRINGS, "numbe
 _CONTRACT = {f.name: _READ_AS[f.kind] for f in FIELDS}
 _TEXTS = {f.name for f in FIELDS if f.kind == "string"}
 _KINDS = {"string": _STRING, "number": _NUMBER, "array": _STRINGS}
+_BEGINS = {"string": '"', "number": "[-0-9]", "array": r"\["}
 _NULLS = pa.array(["", NOT_APPLICABLE])
 
 #: Where Arrow names the place of a mistake. Its wording decides about speed alone: without it blocks are halved.
@@ -47,6 +48,10 @@ _UNEXPECTED = "unexpected field"
 
 #: A block that is not valid and no longer than this is left to the rows.
 _LEAST = 64
+
+#: A read costs as much as two hundred messages that it takes. So many there may be for a small block, before what is no
+#: JSON has been sorted out and after; larger ones get more.
+_READS, _LAST_READS = 8, 16
 
 #: In runs no longer than this unknown fields are looked for.
 _MOST_WITH_MORE = 1000
@@ -75,7 +80,9 @@ def accept(values: pa.BinaryArray, event_type: EventType, latest: datetime | Non
     Those of event times after ``latest`` (None: whenever) are left to the rows.
     """
     parts = []
-    for read in _Block(values, event_type).parts():
+    rows = np.flatnonzero(_plausible(values))
+    columns = {f.name: _CONTRACT[f.name] for f in fields_of(event_type)}
+    for read in _Block(values, rows, columns, _Reads(len(rows))).parts():
         part = _checked(read.rows, read.columns, event_type, latest)
         parts.append(_counted(part, values) if read.has_more else part)
     parts = [part for part in parts if len(part.rows)]
@@ -97,16 +104,17 @@ class _Read:
 class _Block:
     """Messages as lines of JSON, and what their columns have turned out to be."""
 
-    def __init__(self, values: pa.BinaryArray, event_type: EventType):
-        self._rows = np.flatnonzero(_plausible(values))
+    def __init__(self, values: pa.BinaryArray, rows: Rows, columns: dict[str, pa.DataType], reads: "_Reads"):
+        self._values = values
+        self._rows = rows
         self._lines = values if len(self._rows) == len(values) else values.take(pa.array(self._rows))
         n = len(self._lines)
         one = pa.ListArray.from_arrays(pa.array([0, n], pa.int32()), self._lines)
         self._text = pa.py_buffer(pc.binary_join(one, b"\n")[0].as_buffer() if n else b"")
         ends = np.cumsum(pc.binary_length(self._lines).to_numpy().astype(np.int64) + 1)
         self._start = np.concatenate([[0], ends])
-        self._columns = {f.name: _CONTRACT[f.name] for f in fields_of(event_type)}
-        self._conflict = ("", -2)
+        self._columns = dict(columns)
+        self._reads = reads
 
     def parts(self) -> Iterator[_Read]:
         """Yield what Arrow reads, by runs of messages."""
@@ -114,6 +122,10 @@ class _Block:
 
     def _parts(self, start: int, end: int, has_more: bool = False) -> Iterator[_Read]:
         while start < end:
+            if not self._reads.left:
+                yield from self._sieved(start, end)
+                return
+            self._reads.left -= 1
             try:
                 found = self._read(start, end, has_more)
             except pa.ArrowInvalid as error:
@@ -135,9 +147,16 @@ class _Block:
                 if end - start > _LEAST:
                     yield from self._halves(start, end, has_more)
                 return
+            conflict = _CONFLICT.search(text)
+            if conflict is not None:
+                name, kind = conflict.groups()
+                others = self._of_kind(start, end, name, kind)
+                if others[row - start]:
+                    yield from self._split(start, others, name, kind)
+                    return
             if row > start:
                 yield from self._parts(start, row, has_more)
-            start = row if self._changed(text, row) else row + 1
+            start = row + 1
 
     def _halves(self, start: int, end: int, has_more: bool = False) -> Iterator[_Read]:
         middle = (start + end) // 2
@@ -165,20 +184,47 @@ class _Block:
         self._columns |= more
         return bool(more)
 
-    def _changed(self, text: str, row: int) -> bool:
-        """Read a column as the other kind that it holds, where two messages in a row say so."""
-        conflict = _CONFLICT.search(text)
-        if conflict is None:
-            return False
-        name, kind = conflict.groups()
-        before, self._conflict = self._conflict, (name, row)
-        if before != (name, row - 1):
-            return False
+    def _of_kind(self, start: int, end: int, name: str, kind: str) -> Mask:
+        """Return in which messages a column seems to be of a kind: a guess by their text, which Arrow confirms."""
+        begins = rf'"{name}"\s*:\s*{_BEGINS[kind]}'
+        found: Mask = pc.match_substring_regex(self._lines[start:end], begins).to_numpy(zero_copy_only=False)
+        return found
+
+    def _split(self, start: int, others: Mask, name: str, kind: str) -> Iterator[_Read]:
+        """Read messages in which a column is of another kind than in the others by themselves."""
+        if not others.all():
+            yield from self._some(start, ~others, self._columns)
         read_as = _WHOLE if kind == "number" and name in _TEXTS else _KINDS[kind]
-        if read_as not in (_STRING, _WHOLE, _CONTRACT[name]):
-            return False
-        self._columns[name] = read_as
-        return True
+        if read_as in (_STRING, _WHOLE, _CONTRACT[name]):
+            yield from self._some(start, others, self._columns | {name: read_as})
+
+    def _sieved(self, start: int, end: int) -> Iterator[_Read]:
+        """Go on with what is JSON, where there have been many mistakes; after many more, leave the rest to the rows."""
+        if not self._reads.is_last:
+            chosen = np.array([_is_json(line) for line in self._lines[start:end].to_pylist()])
+            yield from self._some(start, chosen, self._columns, _Reads(int(chosen.sum()), is_last=True))
+
+    def _some(
+        self, start: int, chosen: Mask, columns: dict[str, pa.DataType], reads: "_Reads | None" = None
+    ) -> Iterator[_Read]:
+        rows = self._rows[start : start + len(chosen)][chosen]
+        return _Block(self._values, rows, columns, reads or self._reads).parts()
+
+
+class _Reads:
+    """How many more reads a block of ``n`` messages may take."""
+
+    def __init__(self, n: int, is_last: bool = False):
+        self.left = _LAST_READS + n // 200 if is_last else _READS + n // 1_000
+        self.is_last = is_last
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _plausible(values: pa.BinaryArray) -> Mask:

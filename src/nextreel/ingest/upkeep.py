@@ -4,6 +4,7 @@ import logging
 import threading
 from datetime import UTC, datetime
 
+import pyarrow as pa
 from py4j.protocol import Py4JError
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -36,8 +37,10 @@ def _keep(lake: Lake, settings: UpkeepSettings, query: StreamingQuery) -> None:
         n += 1
         if n % rounds == 0:
             try:
-                compact(lake, settings, datetime.now(UTC).date(), settings.merge_from_files)
-            except (NextreelError, OSError) as error:
+                for change in compact(lake, settings, datetime.now(UTC).date(), settings.merge_from_files):
+                    if not change.files:
+                        _log.warning("%s was removed: its time was over", change.folder)
+            except (NextreelError, OSError, pa.ArrowException) as error:
                 _log.warning("the lake's files could not be merged: %s", error)
 
 

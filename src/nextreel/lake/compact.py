@@ -29,6 +29,7 @@ from nextreel.durable import sync, write_json
 from nextreel.errors import LakeError
 from nextreel.events.contract import TABLES
 from nextreel.lake.exchange import exchange
+from nextreel.lake.footers import newest_message
 from nextreel.lake.layout import BATCHES, QUARANTINE, SCHEMAS, Lake
 from nextreel.lake.ledger import Change, LakeFile, change_path, fold, has_happened, intents
 from nextreel.lake.locks import keeper, names_alone
@@ -45,17 +46,36 @@ _LISTING_SECONDS = 5.0
 def compact(lake: Lake, settings: UpkeepSettings, today: date, least: int = 2) -> list[Change]:
     """Merge every day's small files where there are ``least`` of them, remove what is too old; return the changes.
 
-    Files are merged until they have ``settings.file_megabytes``. Raises `LakeError` where another process is at it.
+    Files are merged until they have ``settings.file_megabytes``. Raises `LakeError` where another process is at it; for
+    what is wrong with one day, when all others are done.
     """
     with keeper(lake):
         _settle(lake)
-        days = [_Day(lake, folder) for folder in sorted(lake.root.glob("[!_]*/date=????-??-??"))]
-        expired = [day for day in days if day.is_expired(settings, today)]
-        found = [day.removed() for day in expired]
-        found += [day.merged(settings.small_bytes, least) for day in days if day not in expired]
+        fold(lake)  # first: it must not depend on what may be wrong with a file, or on what the file system can do
+        newest = newest_message(lake)
+        if newest is not None:  # a clock that is ahead must not make everything old
+            today = min(today, newest.date() + timedelta(days=1))
+        changes: list[Change] = []
+        wrong: dict[str, None] = {}
+        for day in _days(lake):
+            try:
+                changes += day.kept(settings, today, least)
+            except (LakeError, OSError, pa.ArrowException) as error:
+                wrong[str(error)] = None
         fold(lake)
         _delete_old(lake)
-    return [change for change in found if change is not None]
+    if wrong:
+        raise LakeError("; ".join(wrong))
+    return changes
+
+
+def _days(lake: Lake) -> "list[_Day]":
+    """Return the days of our own tables: what else lies beside them is none of our business."""
+    return [
+        _Day(lake, folder)
+        for table in (*SCHEMAS, BATCHES)
+        for folder in sorted(lake.table(table).glob("date=????-??-??"))
+    ]
 
 
 class _Day:
@@ -66,6 +86,11 @@ class _Day:
         self._folder = folder
         self._table = folder.parent.name
         self._date = folder.name.removeprefix("date=")
+
+    def kept(self, settings: UpkeepSettings, today: date, least: int) -> list[Change]:
+        """Remove the day where its time is over, or merge its small files; return what has changed."""
+        change = self.removed() if self.is_expired(settings, today) else self.merged(settings.small_bytes, least)
+        return [] if change is None else [change]
 
     def is_expired(self, settings: UpkeepSettings, today: date) -> bool:
         """Tell whether the day is to be removed: users and titles are kept, since their newest event is their state."""
@@ -83,7 +108,7 @@ class _Day:
     def merged(self, small_bytes: int, least: int) -> Change | None:
         """Merge the small files to files of twice the size that is small."""
         small = [f for f in self._files() if f.stat().st_size < small_bytes]
-        if len(small) < least:
+        if len(small) < least or not self._may_change():
             return None
         change = self._change([f.name for f in small])
         image = self._lake.merging / change.id
@@ -95,7 +120,22 @@ class _Day:
         before = sum(pq.read_metadata(f).num_rows for f in small)
         if sum(f.rows for f in files) != before:
             raise LakeError(f"merging {self._folder} made {sum(f.rows for f in files)} rows of {before}")
+        if not files:  # small files without a row; and a change without files would remove the day
+            return None
         return self._changed(replace(change, files=files))
+
+    def _may_change(self) -> bool:
+        """Tell whether nobody keeps the names, before the work is done; raise `LakeError` where it would be in vain."""
+        tried = [self._lake.merging / f"tried-{uuid4().hex[:8]}" for _ in range(2)]
+        for folder in tried:
+            folder.mkdir(parents=True)
+        try:
+            exchange(*tried)
+        finally:
+            for folder in tried:
+                folder.rmdir()
+        with names_alone(self._lake, 0.0) as alone:
+            return alone
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.parquet"))

@@ -8,6 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nextreel.lake.layout import SCHEMAS, Lake
+from nextreel.lake.locks import names_kept
+
 
 def span(files: Iterable[Path], column: str) -> tuple[datetime, datetime] | None:
     """Return the least and the greatest value of a column of times, None where there is none."""
@@ -18,6 +21,18 @@ def span(files: Iterable[Path], column: str) -> tuple[datetime, datetime] | None
                 lows.append(chunk.statistics.min)
                 highs.append(chunk.statistics.max)
     return (min(lows), max(highs)) if lows else None
+
+
+def newest_message(lake: Lake) -> datetime | None:
+    """Return the newest message's Kafka timestamp: by the footers of each table's last day."""
+    with names_kept(lake):
+        newest = [span(_last_day(lake, table), "kafka_timestamp") for table in SCHEMAS]
+    return max((found[1] for found in newest if found), default=None)
+
+
+def _last_day(lake: Lake, table: str) -> list[Path]:
+    files = lake.files(table)
+    return [f for f in files if f.parent == files[-1].parent]
 
 
 def filled(files: Iterable[Path]) -> tuple[int, Counter[str]]:

@@ -70,13 +70,19 @@ def writer(lake: Lake) -> int | None:
 
 
 @contextmanager
-def keeper(lake: Lake) -> Iterator[None]:
-    """Be the one that merges and removes files. Raises `LakeError` where another is, or where there are no locks."""
+def keeper(lake: Lake, patience_seconds: float = 0.0) -> Iterator[None]:
+    """Be the one that merges and removes files.
+
+    Raises `LakeError` where another is for all of the patience, or where there are no locks.
+    """
     if fcntl is None:
         raise LakeError("files are merged and removed on POSIX systems alone: this one has no file locks")
     with _opened(lake, "keeper.lock", os.O_RDWR) as descriptor:
-        if not _taken(descriptor):
-            raise LakeError(f"the files of {lake.root} are being merged already")
+        until = time.monotonic() + patience_seconds
+        while not _taken(descriptor):
+            if time.monotonic() >= until:
+                raise LakeError(f"the files of {lake.root} are being merged already")
+            time.sleep(_POLL_SECONDS)
         yield
 
 

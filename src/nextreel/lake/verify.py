@@ -20,6 +20,8 @@ _BLOCK_ROWS = 65_536
 
 #: So long a file may be between its record and its place while an ingest runs.
 _PATIENCE_SECONDS = 5.0
+#: So long whoever merges files is waited for.
+_KEEPER_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ def verify(lake: Lake, deep: bool = False) -> Verdict:
 
     Files are compared by name, size and the rows in their footers. ``deep`` reads all of them, checksums included, and
     looks each message up: none may be there twice, and none be missing. It takes a byte of memory a message. Raises
-    `nextreel.errors.LakeError` where files are being merged at this moment.
+    `nextreel.errors.LakeError` where files are being merged for half a minute.
     """
-    with keeper(lake):
+    with keeper(lake, _KEEPER_SECONDS):
         found = {_name(lake, f): f for table in SCHEMAS for f in lake.files(table)}
         ledger = read_ledger(lake)  # after the listing: what has a place has a record
         problems = [f"{name} is in no record" for name in found if name not in ledger.files]
