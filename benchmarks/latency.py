@@ -116,8 +116,8 @@ def show(result: dict[str, Any]) -> None:
     print("  a micro-batch, seconds: " + ", ".join(f"{name} {value}" for name, value in ours["phases"].items()))
 
 
-def _produce(bootstrap: str, rate: float) -> None:
-    settings = load({"kafka.bootstrap": bootstrap}, {})
+def _produce(bootstrap: str, rate: float, **client: str) -> None:
+    settings = load({"kafka.bootstrap": bootstrap} | {f"kafka.client.{k}": v for k, v in client.items()}, {})
     world = World(WorldConfig(end=datetime(2026, 1, 1, tzinfo=UTC)))
     producer = EventProducer(settings.kafka, rate)
     topics = topics_by_type(settings.kafka)
@@ -135,4 +135,4 @@ def _encoded(events: pa.RecordBatch) -> list[tuple[bytes, bytes]]:
 
 
 if __name__ == "__main__":
-    _produce(sys.argv[1], float(sys.argv[2]))
+    _produce(sys.argv[1], float(sys.argv[2]), **dict(setting.split("=") for setting in sys.argv[3:]))

@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +15,11 @@ import orjson
 import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
+from tests.kafka.proxy import proxied_broker
 
 from nextreel.errors import InputError, KafkaError, LakeError
 from nextreel.events.contract import EventType, Reason
-from nextreel.ingest.replay import REPLAY_HEADER, Refusal, Replay, check_export, judge
+from nextreel.ingest.replay import REPLAY_HEADER, Outcome, Refusal, Replay, check_export, judge
 from nextreel.kafka.topics import create_topics
 from nextreel.kafka.watermarks import WatermarkReader
 from nextreel.lake.commit import commit
@@ -223,6 +226,33 @@ def test_one_that_kafka_refuses_does_not_stop_the_others(settings: Settings, mon
     assert values(settings, users) == {USER % i: 1 for i in (0, 2, 3, 4)}
     planned = replay.plan()
     assert (planned.sent, planned.already) == ({users: 1}, 4)
+
+
+def test_kafka_that_stops_answering_ends_it_and_nothing_is_forgotten(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nextreel.ingest.replay._BLOCK", 10)
+    monkeypatch.setattr("nextreel.kafka.producer._FLUSH_SECONDS", 1.0)
+    with proxied_broker() as proxy:
+        behind = settings.model_copy(
+            update={"kafka": settings.kafka.model_copy(update={"bootstrap": proxy.address, "partitions": 1})}
+        )
+        users = behind.kafka.users
+        lake = fill(behind, *(row(Place(users, 0, i), USER % i) for i in range(50)))
+        away: list[threading.Thread] = []
+
+        def go_away(outcome: Outcome) -> None:
+            if outcome.sent.total() == 20:
+                away.append(threading.Thread(target=proxy.refuse, args=(4.0,)))
+                away[0].start()
+                time.sleep(0.2)
+
+        stopped = r"^20 messages were sent again and are recorded as such; Kafka has stopped answering"
+        with pytest.raises(KafkaError, match=stopped):
+            Replay(lake, behind.kafka).run(go_away)
+        away[0].join()
+        assert Replay(lake, behind.kafka).run().sent == {users: 30}
+        assert values(behind, users).keys() == {USER % i for i in range(50)}
 
 
 def test_without_a_broker_nothing_is_recorded(settings: Settings) -> None:

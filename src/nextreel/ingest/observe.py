@@ -4,6 +4,7 @@ whoever looks.
 The stream only leaves what it has committed in a list; all else is done here, twice a second.
 """
 
+import itertools
 import json
 import logging
 import threading
@@ -85,11 +86,11 @@ class Observer:
 
     def _run(self) -> None:
         while not self._ended.wait(_TICK_SECONDS):
-            self._look()
+            self._guarded(self._look)
             if self._table.is_due:
                 self._guarded(self._table.write)
-        self._look()
-        self._settle(list(self._pending))
+        self._guarded(self._look)
+        self._guarded(lambda: self._settle(list(self._pending)))
         self._guarded(self._table.write)
 
     def _look(self) -> None:
@@ -128,11 +129,12 @@ class Observer:
         )
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Do what may fail without harm to the stream: it must go on, and so must its observer."""
+        """Do what may fail without harm to the stream: it must go on, and so must its observer, whatever it is."""
         try:
             step()
-        except (NextreelError, OSError, pa.ArrowException) as error:
-            _LOG.warning("figures of the stream are not complete: %s", error)
+        except Exception as error:
+            known = isinstance(error, (NextreelError, OSError, pa.ArrowException))
+            _LOG.warning("figures of the stream are not complete: %s", error, exc_info=not known)
 
 
 class _Reports:
@@ -144,14 +146,20 @@ class _Reports:
 
     def __init__(self, query: StreamingQuery):
         self._query = query
+        self._last_at = ""
         self.last = -1
 
     def new(self) -> list[dict[str, Any]]:
-        """Return the reports that have come since, oldest first."""
+        """Return the reports that have come since, oldest first.
+
+        An idle query reports too, under the number of the micro-batch that is to come: that is none.
+        """
         try:
             found = list(self._fetched())[::-1]
         except (Py4JError, OSError):  # the JVM has gone
             return []
+        self._last_at = max([self._last_at, *(progress["timestamp"] for progress in found)])
+        found = [progress for progress in found if "addBatch" in progress["durationMs"]]
         self.last = max([self.last, *(progress["batchId"] for progress in found)])
         return found
 
@@ -159,7 +167,7 @@ class _Reports:
         held = self._query._jsq.recentProgress()
         for i in range(len(held) - 1, -1, -1):
             progress = json.loads(held[i].json())
-            if progress["batchId"] <= self.last:
+            if progress["timestamp"] <= self._last_at:
                 return
             yield progress
 
@@ -185,9 +193,12 @@ class _Table:
     def write(self) -> None:
         """Make the rows part of the lake. Where that fails they are kept."""
         self._due = time.monotonic() + _WRITE_SECONDS
-        if self._rows:
-            batches.append(self._lake, pa.Table.from_pylist(list(self._rows), BATCHES_SCHEMA))
-            self._rows.clear()
+        while self._rows:  # a day at a time: what is in must not come again where the next fails
+            day = self._rows[0]["committed_at"].date()
+            rows = list(itertools.takewhile(lambda row: row["committed_at"].date() == day, self._rows))  # noqa: B023
+            batches.append(self._lake, pa.Table.from_pylist(rows, BATCHES_SCHEMA))
+            for _ in rows:
+                self._rows.popleft()
 
 
 class _KafkaLag:

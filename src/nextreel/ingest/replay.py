@@ -5,7 +5,7 @@ the message that they replace. What Kafka has acknowledged is recorded, and not 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -85,16 +85,14 @@ class Replay:
         outcome = Outcome()
         with replay_log(self.lake) as log:
             chosen = self._chosen(Replays(self.lake), outcome)
-            producer: EventProducer | None = None
-            for block in _blocks(chosen):
-                producer = producer or EventProducer(self.kafka)
-                _send(producer, block, log, outcome)
-                progress(outcome)
-                if producer.delivery.unknown > 0:
-                    break  # Kafka does not answer any more
+            sending: _Sending | None = None
             try:
-                if producer is not None:
-                    producer.flush()
+                for block in _blocks(chosen):
+                    sending = sending or _Sending(EventProducer(self.kafka), log, outcome)
+                    sending.send(block)
+                    progress(outcome)
+                if sending is not None:
+                    sending.end()
             except KafkaError as error:
                 n = sum(outcome.sent.values())
                 raise KafkaError(f"{n:,} messages were sent again and are recorded as such; {error}") from None
@@ -163,22 +161,37 @@ def _blocks(chosen: Iterable[Quarantined]) -> Iterator[list[Quarantined]]:
         yield block
 
 
-def _send(producer: EventProducer, block: Collection[Quarantined], log: ReplayLog, outcome: Outcome) -> None:
-    """Send messages and record those that Kafka has acknowledged, whatever happens to the others or to us."""
-    acknowledged: list[Quarantined] = []
-    try:
-        for message in block:
-            headers = [*message.headers, (REPLAY_HEADER, str(message.place).encode())]
-            producer.send_whole(
-                message.target, message.key, message.value, headers, partial(acknowledged.append, message)
-            )
-    finally:
+class _Sending:
+    """Sends messages and records those that Kafka has acknowledged, whatever happens to the others or to us."""
+
+    def __init__(self, producer: EventProducer, log: ReplayLog, outcome: Outcome):
+        self._producer = producer
+        self._log = log
+        self._outcome = outcome
+        self._acknowledged: list[Quarantined] = []
+
+    def send(self, block: Iterable[Quarantined]) -> None:
+        """Send a block. Raises `KafkaError` where Kafka does not answer any more: what follows must not be sent."""
         try:
-            producer.wait()
+            for message in block:
+                headers = [*message.headers, (REPLAY_HEADER, str(message.place).encode())]
+                acknowledged = partial(self._acknowledged.append, message)
+                self._producer.send_whole(message.target, message.key, message.value, headers, acknowledged)
+            self._producer.wait()
+            if self._producer.delivery.unknown > 0:
+                raise KafkaError("Kafka has stopped answering; the same command goes on from there")
         finally:
-            log.add((message.place, message.target, message.value) for message in acknowledged)
-            for message in acknowledged:
-                _count(outcome, message)
+            self._record()
+
+    def end(self) -> None:
+        """Raise `KafkaError` where some could not be delivered."""
+        self._producer.flush()
+
+    def _record(self) -> None:
+        messages, self._acknowledged[:] = list(self._acknowledged), []
+        self._log.add((message.place, message.target, message.value) for message in messages)
+        for message in messages:
+            _count(self._outcome, message)
 
 
 def _count(outcome: Outcome, message: Quarantined) -> None:

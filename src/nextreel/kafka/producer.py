@@ -117,8 +117,11 @@ class EventProducer:
             self.delivery.last_error = error.str()
 
     def wait(self) -> Delivery:
-        """Wait for the delivery reports of all that was sent, but not for ever."""
-        self._producer.flush(_FLUSH_SECONDS)
+        """Wait for the delivery reports of all that was sent, for as long as any come: 30 s without one are enough."""
+        before = self.delivery.unknown + 1
+        while 0 < self.delivery.unknown < before:
+            before = self.delivery.unknown
+            self._producer.flush(_FLUSH_SECONDS)
         return self.delivery
 
     def flush(self) -> Delivery:
