@@ -1,7 +1,8 @@
 """Half an hour of steady load: whether memory and the length of a micro-batch stay what they are.
 
-Producers send once a second, as many do: the embedded broker takes time by the batches that it holds, and it is not what
-is looked at here (docs/performance.md has the figures with batches of 50 ms). There is no peer to run beside it, so ``peers`` is empty.
+Producers send once a second, as many do: the embedded broker takes time by the batches that it holds, and it is not
+what is looked at here (docs/performance.md has the figures with batches of 50 ms). There is no peer to run beside it,
+so ``peers`` is empty.
 """
 
 import argparse

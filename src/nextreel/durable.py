@@ -8,14 +8,18 @@ from typing import Any
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, its folder too where there is none."""
+    """Write a JSON object, its folder too where there is none. One process may do so at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content))
+    _write(path, json.dumps(content), f".{path.name}.tmp")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write or replace a file in UTF-8. Of two writers at once, the later one's content stays."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    _write(path, text, f".{path.name}.{os.getpid()}")
+
+
+def _write(path: Path, text: str, beside: str) -> None:
+    fresh = path.with_name(beside)
     with fresh.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

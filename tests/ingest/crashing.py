@@ -81,7 +81,7 @@ def in_driver() -> None:
         if wanted("half a record"):
             text = json.dumps(content)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(f".{path.name}.{os.getpid()}").write_text(text[: len(text) // 2])
+            path.with_name(f".{path.name}.tmp").write_text(text[: len(text) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         write_json(path, content)
 

@@ -15,7 +15,7 @@ from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.events.faults import broken
 from nextreel.events.world import World, WorldConfig
 from nextreel.ingest.metrics import served
-from nextreel.ingest.observe import Observer
+from nextreel.ingest.observe import Observer, _Table
 from nextreel.ingest.query import start_ingest
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
@@ -52,7 +52,12 @@ def wait_for(metrics_port: int, n: int) -> dict[tuple[str, str], float]:
 
 
 @pytest.mark.slow
-def test_a_running_stream_says_what_was_sent(spark: SparkSession, settings: Settings) -> None:
+def test_a_running_stream_says_what_was_sent(
+    spark: SparkSession, settings: Settings, request: pytest.FixtureRequest
+) -> None:
+    interval = "spark.sql.streaming.noDataProgressEventInterval"
+    spark.conf.set(interval, "100")  # an idle query reports too, which is none of a micro-batch
+    request.addfinalizer(lambda: spark.conf.unset(interval))
     create_topics(settings.kafka)
     send(settings)
     with socket.socket() as probe:
@@ -64,6 +69,7 @@ def test_a_running_stream_says_what_was_sent(spark: SparkSession, settings: Sett
         query = observer.watch(start_ingest(spark, settings, observer.batch))
         try:
             found = wait_for(port, total)
+            time.sleep(1.0)
             send(settings)
             found = wait_for(port, 2 * total)
             assert query.isActive
@@ -140,6 +146,22 @@ def test_kafka_that_does_not_answer_is_a_lag_that_is_not_known(
     with served(0) as metrics, Observer(gone, metrics) as observer:
         time.sleep(2)
         assert observer.now.lag is None
+
+
+def test_a_day_that_is_written_does_not_come_again_where_the_next_fails(settings: Settings) -> None:
+    lake, table = Lake(settings.lake), _Table(settings)
+    for batch_id, day in enumerate((1, 1, 2)):
+        at = datetime(2026, 1, day, tzinfo=UTC)
+        table._rows.append(dict.fromkeys(BATCHES_SCHEMA.names) | {"batch_id": batch_id, "committed_at": at})
+    lake.table(BATCHES).mkdir(parents=True)
+    in_the_way = lake.table(BATCHES) / "date=2026-01-02"
+    in_the_way.touch()
+    for _ in range(2):
+        with pytest.raises(OSError, match="date=2026-01-02"):
+            table.write()
+    in_the_way.unlink()
+    table.write()
+    assert batches.read(lake, datetime(2026, 1, 1, tzinfo=UTC))["batch_id"].to_pylist() == [0, 1, 2]
 
 
 def test_rows_that_cannot_be_written_are_kept_and_the_stream_goes_on(tmp_path: Path) -> None:

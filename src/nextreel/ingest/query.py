@@ -79,7 +79,7 @@ def start_ingest(
     """
     lake = Lake(settings.lake.absolute())
     if any(running.name == _NAME for running in spark.streams.active):
-        raise LakeError(f"this Spark session has a running {_NAME} already; one lake has one ingest. Stop it first.")
+        raise LakeError(f"this Spark session has a running {_NAME} already. Stop it first.")
     lock_writer(lake)
     recover(lake)
     ids = topic_ids(settings.kafka.client_config, topics_by_type(settings.kafka).values())
@@ -105,7 +105,7 @@ def read_topics(spark: SparkSession, settings: Settings) -> DataFrame:
     if settings.ingest.connector == "jvm":
         return spark.readStream.format("kafka").options(**_options(settings)).load()
     spark.dataSource.register(source.KafkaSource)
-    return spark.readStream.format(source.FORMAT).options(**_options(settings)).load()
+    return spark.readStream.format(source.FORMAT).options(**_planned(spark, settings)).load()
 
 
 def _staged(spark: SparkSession, settings: Settings, lake: Lake) -> DataFrame:
@@ -115,8 +115,12 @@ def _staged(spark: SparkSession, settings: Settings, lake: Lake) -> DataFrame:
         root = lake.root
         return read_topics(spark, settings).mapInArrow(lambda found: stage_messages(found, root, types), source.STAGED)
     spark.dataSource.register(source.LakeSource)
-    options = _options(settings) | {"lake": str(lake.root), "eventTypes": json.dumps(types)}
+    options = _planned(spark, settings) | {"lake": str(lake.root), "eventTypes": json.dumps(types)}
     return spark.readStream.format(source.LAKE_FORMAT).options(**options).load()
+
+
+def _planned(spark: SparkSession, settings: Settings) -> dict[str, str]:
+    return _options(settings) | {"maxTasks": str(spark.sparkContext.defaultParallelism)}
 
 
 def _options(settings: Settings) -> dict[str, str]:

@@ -52,6 +52,8 @@ STAGED = "name string, table string, date string, rows bigint, bytes bigint, int
 _LEAST_A_TASK = 10_000
 
 _RECENT_SECONDS = 1.0
+#: Spark asks an idle source again after 10 ms: so much longer is waited.
+_IDLE_SECONDS = 0.04
 
 Offsets = dict[str, dict[str, int]]
 
@@ -99,6 +101,7 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             raise SettingsError(f"startingOffsets = {self._starting!r}: earliest or latest")
         self._limit = _whole(lowered, "maxOffsetsPerTrigger")
         self._limit_bytes = _whole(lowered, "maxBytesPerTrigger")
+        self._max_tasks = _whole(lowered, "maxTasks") or os.cpu_count() or 1
         self._patience = _seconds(lowered, "patienceSeconds", PATIENCE_SECONDS)
         fail = lowered.get("failondataloss", "true")
         if fail.lower() not in ("true", "false"):
@@ -108,6 +111,7 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._stop_at: Offsets | None = None
         self._reader: WatermarkReader | None = None
         self._last: Watermarks | None = None
+        self._topic_ids: dict[str, str] = {}
         self._read_at = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -135,6 +139,7 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         A partition with less than its share leaves the rest to the others. Raises `DataLossError`.
         """
         found = self._watermarks()
+        self._check_ids(start)
         begins = {
             t: {str(p): self._begin(t, str(p), start, marks) for p, marks in ps.items()} for t, ps in found.items()
         }
@@ -147,6 +152,8 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         }
         most = self._most(limit)
         taken = waiting if most is None else share(waiting, most)
+        if not any(taken.values()) and self._stop_at is None:
+            time.sleep(_IDLE_SECONDS)
         # Topics that are no longer subscribed keep their place, should they come back.
         return start | {t: {p: begin + taken[t, p] for p, begin in ps.items()} for t, ps in begins.items()}
 
@@ -177,6 +184,17 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
         self._read_at, self._last = time.monotonic(), self._reader.read(self._topics)
         return self._last
 
+    def _check_ids(self, start: Offsets) -> None:
+        """Raise `DataLossError` for a topic that was made anew since something was read of it."""
+        known, ids = self._topic_ids, self._reader.topic_ids if self._reader else {}
+        for topic in ids:
+            if known.get(topic, ids[topic]) != ids[topic] and any(start.get(topic, {}).values()):
+                raise DataLossError(
+                    f"{topic} was deleted and made anew while it was read: messages of it may be lost. Start ingest "
+                    "again: it says what there is to do."
+                )
+        self._topic_ids = known | ids
+
     def _recent_watermarks(self) -> Watermarks:
         """Return what was read for this micro-batch's end, a moment ago."""
         recent = self._last is not None and time.monotonic() - self._read_at < _RECENT_SECONDS
@@ -190,12 +208,12 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             for name, stop in end.get(topic, {}).items():
                 low, high = found[topic].get(int(name), (0, 0))
                 begin = self._begin(topic, name, start, (low, high))
-                if stop > high:
+                if stop > max(begin, high):
                     why = f"messages to {stop:,} were planned and the topic ends at {high:,}"
                     self._lost(Gap(topic, int(name), max(begin, high), stop, why))
                 if begin < min(stop, high):
                     ranges.append(KafkaRange(topic, int(name), begin, min(stop, high)))
-        return dealt(ranges, os.cpu_count() or 1)
+        return dealt(ranges, self._max_tasks)
 
     def _begin(self, topic: str, partition: str, start: Offsets, marks: tuple[int, int]) -> int:
         """Return where to read on: at ``start``, or at the first message that there is where ``start`` is none's."""
@@ -205,10 +223,11 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
             return begin
         if begin < low:
             why = f"messages {begin:,} to {low:,} were deleted by Kafka's retention before they were read"
-        else:
-            why = f"the checkpoint is at {begin:,} and the topic ends at {high:,}: it was made anew"
-        self._lost(Gap(topic, int(partition), begin, low, why))
-        return low
+            self._lost(Gap(topic, int(partition), begin, low, why))
+            return low
+        why = f"the checkpoint is at {begin:,} and the topic ends at {high:,}: it was made anew"
+        self._lost(Gap(topic, int(partition), 0, begin, why))
+        return begin  # two messages may not have one place
 
     def _lost(self, gap: Gap) -> None:
         """Stop where messages are lost; or, where the options say so, tell of it and go on."""
@@ -306,13 +325,13 @@ def share(waiting: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str,
     return taken
 
 
-def dealt(ranges: Sequence[KafkaRange], cores: int) -> list[KafkaTask]:
-    """Deal ranges out to tasks of equal size, one a core at the most; long ones are cut, short ones lie together.
+def dealt(ranges: Sequence[KafkaRange], max_tasks: int) -> list[KafkaTask]:
+    """Deal ranges out to tasks of equal size; long ones are cut, short ones lie together.
 
     Each task gets partitions of every topic, if it can: messages of one take twice the time of another's.
     """
     total = sum(map(len, ranges))
-    n_tasks = max(1, min(cores, total // _LEAST_A_TASK))
+    n_tasks = max(1, min(max_tasks, total // _LEAST_A_TASK))
     cuts = [total * i // n_tasks for i in range(1, n_tasks)]
     tasks: list[list[KafkaRange]] = [[] for _ in range(n_tasks)]
     passed = 0

@@ -47,7 +47,8 @@ class WatermarkReader:
         self._cluster_id: str | None = None
         self._partitions: dict[str, list[int]] = {}
         self._partitions_at = 0.0
-        self._lows: dict[TopicPartition, int] = {}  # of Tansu
+        self._lows: dict[TopicPartition, int] = {}
+        self.topic_ids: dict[str, str] = {}  #: Of the topics read last, by name; others where one was made anew.
         committed = config.get("isolation.level") != "read_uncommitted"
         self._isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         try:
@@ -96,15 +97,14 @@ class WatermarkReader:
     def _marks(self, topics: Sequence[str], deadline: float) -> Watermarks:
         places = [TopicPartition(t, p) for t, ps in self._described(topics, deadline).items() for p in ps]
         if self._cluster_id == _TANSU:
-            if self._lows.keys() != set(places):
-                self._lows = _answers(self._offsets(places, OffsetSpec.earliest(), deadline))
-            lows, highs = self._lows, self._fetched(places, deadline)
-        else:  # all partitions in one request for the first offsets and one for the ends
-            asked = self._offsets(places, OffsetSpec.latest(), deadline)
-            lows, highs = _answers(self._offsets(places, OffsetSpec.earliest(), deadline)), _answers(asked)
+            highs = self._fetched(places, deadline)
+        else:
+            highs = _answers(self._offsets(places, OffsetSpec.latest(), deadline))
+        if self._lows.keys() != set(places):
+            self._lows = _answers(self._offsets(places, OffsetSpec.earliest(), deadline))
         found: Watermarks = {topic: {} for topic in topics}
         for place in places:
-            found[place.topic][place.partition] = (lows[place], highs[place])
+            found[place.topic][place.partition] = (self._lows[place], highs[place])
         return found
 
     def _offsets(self, places: Sequence[TopicPartition], spec: OffsetSpec, deadline: float) -> _Asked:
@@ -119,16 +119,20 @@ class WatermarkReader:
         if self._partitions.keys() != set(topics) or time.monotonic() - self._partitions_at > _METADATA_SECONDS:
             # Not list_topics: of an admin client it may create the topics that it is asked for.
             asked = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=_until(deadline))
-            found = {}
+            found, ids = {}, {}
             for topic, future in asked.items():
                 try:
-                    found[topic] = sorted(partition.id for partition in future.result().partitions)
+                    told = future.result()
                 except KafkaException as error:
                     raise _TopicError(topic, error.args[0]) from None
+                found[topic], ids[topic] = sorted(partition.id for partition in told.partitions), str(told.topic_id)
                 if not found[topic]:
                     raise _TopicError(topic, KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no partition of {topic!r}"))
             self._cluster_id = self._cluster_id or self._admin.cluster_id(timeout=_until(deadline))
-            self._partitions, self._partitions_at = found, time.monotonic()
+            self._partitions, self._partitions_at, self.topic_ids = found, time.monotonic(), ids
+            if self._cluster_id != _TANSU:
+                self._lows = {}
+            self._admin.poll(0)  # what it has heard meanwhile would heap up
         return self._partitions
 
     def _fetched(self, places: Sequence[TopicPartition], deadline: float) -> dict[TopicPartition, int]:

@@ -11,6 +11,7 @@
     <lake>/_ingest/topics.json                        ours: the topics' ids, others where a topic was made anew
     <lake>/_ingest/staging/<file>.staged              written, not yet part of the lake
     <lake>/_ingest/merging/<id>/                      a day's directory that will take the place of another
+    <lake>/_ingest/*lock                              who may do what at a time (`nextreel.lake.locks`)
 
 ``date`` is the day of arrival (UTC), not of the event.
 """

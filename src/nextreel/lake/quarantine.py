@@ -117,8 +117,10 @@ def reasons_in(files: Iterable[Path]) -> dict[str, int]:
     paths = [str(f) for f in files]
     if not paths:
         return {}
-    counted = ds.dataset(paths, format="parquet").to_table(["reason"])["reason"].value_counts().to_pylist()
-    return {c["values"]: c["counts"] for c in sorted(counted, key=lambda c: (-c["counts"], c["values"]))}
+    counted: Counter[str] = Counter()
+    for batch in ds.dataset(paths, format="parquet").to_batches(columns=["reason"]):
+        counted.update({c["values"]: c["counts"] for c in batch["reason"].value_counts().to_pylist()})
+    return dict(sorted(counted.items(), key=lambda c: (-c[1], c[0])))
 
 
 def held(lake: Lake, selection: Selection = EVERYTHING, n_examples: int = 3) -> list[Held]:

@@ -167,8 +167,10 @@ def _output_to(log: Path) -> Iterator[None]:
 def stop_spark(spark: SparkSession) -> None:
     """Stop the session and wait for its JVM to end; the first one leaves its class archive behind."""
     gateway = SparkContext._gateway
-    written = re.search(r"-XX:ArchiveClassesAtExit=(\S+)", spark.conf.get("spark.driver.extraJavaOptions", "") or "")
+    written = None
     try:
+        options = spark.conf.get("spark.driver.extraJavaOptions", "") or ""
+        written = re.search(r"-XX:ArchiveClassesAtExit=(\S+)", options)
         spark.stop()
         if gateway is not None:
             gateway.shutdown()

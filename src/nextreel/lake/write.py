@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,9 @@ class LakeWriter:
         return StagedFile(self._path.name, self._table, self._date, self._rows, self._path.stat().st_size)
 
     def abandon(self) -> None:
-        """Remove what was written."""
-        self._file.close()
+        """Remove what was written, however little of it the disk took."""
+        with suppress(OSError):
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
     def _flush(self) -> None:
