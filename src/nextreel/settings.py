@@ -20,6 +20,8 @@ from nextreel.errors import SettingsError
 PREFIX = "NEXTREEL_"
 #: Variables that ``./run`` itself reads.
 _OUTSIDE = {"NEXTREEL_CONFIG", "NEXTREEL_VENV"}
+
+_DAYS_MAX = 36_500
 #: Variables that Kubernetes and Docker links give every container beside a service named nextreel.
 _SERVICE_LINK = re.compile(r"NEXTREEL_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 
@@ -49,7 +51,7 @@ class KafkaSettings(Section):
     movies: Topic = Field("producer2_topic", description="the movies' topic")
     series: Topic = Field("producer3_topic", description="the series' topic")
     interactions: Topic = Field("producer4_topic", description="the interactions' topic")
-    partitions: Positive = Field(2, description="partitions of a topic that nextreel creates")
+    partitions: Positive = Field(2, le=100_000, description="partitions of a topic that nextreel creates")
     replication: Positive = Field(1, description="replicas of a topic that nextreel creates")
     client: dict[str, SecretStr] = Field(default_factory=dict, description="librdkafka settings by their own names")
 
@@ -100,9 +102,11 @@ class UpkeepSettings(Section):
 
     merge_from_files: Positive = Field(200, description="ingest merges a day's small files when there are so many")
     file_megabytes: Positive = Field(128, description="files are merged until they are about so large")
-    interactions_days: int = Field(0, ge=0, description="days to keep interactions; 0 for ever")
-    quarantine_days: int = Field(0, ge=0, description="days to keep quarantined messages; 0 for ever")
-    batches_days: int = Field(365, ge=0, description="days to keep what ingest tells of its micro-batches; 0 for ever")
+    interactions_days: int = Field(0, ge=0, le=_DAYS_MAX, description="days to keep interactions; 0 for ever")
+    quarantine_days: int = Field(0, ge=0, le=_DAYS_MAX, description="days to keep quarantined messages; 0 for ever")
+    batches_days: int = Field(
+        365, ge=0, le=_DAYS_MAX, description="days to keep what ingest tells of its micro-batches; 0 for ever"
+    )
 
     @property
     def small_bytes(self) -> int:

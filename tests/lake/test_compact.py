@@ -187,6 +187,27 @@ def test_files_without_a_row_do_not_take_the_day_with_them(lake: Lake) -> None:
     assert verify(lake, deep=True).problems == []
 
 
+def test_a_large_file_waits_for_as_much_again(lake: Lake) -> None:
+    """Or every merge would rewrite all that came before."""
+    n_merges = rewritten = 0
+    for batch in range(64):
+        noise = pa.array([os.urandom(100) for _ in range(200)])
+        rows = messages(200 * batch, 200 * (batch + 1)).append_column("noise", noise)
+        intake = Intake({"t": {"0": 200 * batch}}, {"t": {"0": 200}}, 9)
+        file = stage(lake, "interactions", "2026-01-31", rows)
+        commit(lake, QUERY, batch, [file], {"t": {"0": 200 * (batch + 1)}}, intake)
+        for change in compact(lake, UpkeepSettings(), TODAY, least=4):
+            rewritten += sum(f.rows for f in change.files)
+            n_merges += 1
+    assert n_merges >= 10
+    assert rewritten < 5 * 12_800  # and half of n_merges times as many if each took all
+    assert len(list(lake.files("interactions"))) <= 12
+    assert seen(lake) == list(range(12_800))
+    assert verify(lake, deep=True).problems == []
+    compact(lake, UpkeepSettings(), TODAY)
+    assert len(list(lake.files("interactions"))) == 1
+
+
 def test_tables_of_others_are_left_alone(lake: Lake) -> None:
     folder = lake.root / "theirs" / "date=2026-01-31"
     folder.mkdir(parents=True)
@@ -238,6 +259,16 @@ def test_a_clock_that_is_ahead_does_not_make_everything_old(lake: Lake) -> None:
         commit(lake, QUERY, batch, [file], {"t": {"0": batch + 1}}, Intake({"t": {"0": batch}}, {"t": {"0": 1}}, 9))
     changes = compact(lake, UpkeepSettings(interactions_days=7), date(2050, 1, 1), least=99)
     assert [c.folder for c in changes] == ["interactions/date=2026-01-20"]
+
+
+def test_a_message_of_the_end_of_time_stops_nothing(lake: Lake) -> None:
+    at = datetime(9999, 12, 31, 23, tzinfo=UTC)
+    rows = messages(0, 1).append_column("kafka_timestamp", pa.array([at], pa.timestamp("us", "UTC")))
+    file = stage(lake, "interactions", "2026-01-20", rows)
+    commit(lake, QUERY, 0, [file], {"t": {"0": 1}}, Intake({"t": {"0": 0}}, {"t": {"0": 1}}, 9))
+    assert [c.folder for c in compact(lake, UpkeepSettings(interactions_days=7), TODAY)] == [
+        "interactions/date=2026-01-20"
+    ]
 
 
 def test_what_ingest_tells_of_itself_goes_in_time(lake: Lake) -> None:

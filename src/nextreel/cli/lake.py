@@ -50,6 +50,8 @@ def ingest(load: Load, once: bool, metrics_port: int | None) -> None:
         except KeyboardInterrupt:
             if query is not None:
                 query.stop()
+            if once:  # what is to come after it must not begin on half of what there is
+                raise
     click.echo(json.dumps({"rows": dict(total.rows), "bytes": total.bytes, "batches": total.batches}))
 
 

@@ -32,6 +32,10 @@ class _Cli(click.Group):
         except NextreelError as error:
             click.secho(f"error: {error}", fg="red", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:  # a full disk, a file where a folder belongs: the machine's, and no mistake of ours
+            at = f": {error.filename}" if error.filename else ""
+            click.secho(f"error: {error.strerror or error}{at}", fg="red", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
             ctx.exit(130)
 

@@ -40,8 +40,9 @@ def _keep(lake: Lake, settings: UpkeepSettings, query: StreamingQuery) -> None:
                 for change in compact(lake, settings, datetime.now(UTC).date(), settings.merge_from_files):
                     if not change.files:
                         _log.warning("%s was removed: its time was over", change.folder)
-            except (NextreelError, OSError, pa.ArrowException) as error:
-                _log.warning("the lake's files could not be merged: %s", error)
+            except Exception as error:  # whatever it is: the next round may do better
+                known = isinstance(error, (NextreelError, OSError, pa.ArrowException))
+                _log.warning("the lake's files could not be merged: %s", error, exc_info=not known)
 
 
 def _is_active(query: StreamingQuery) -> bool:

@@ -22,7 +22,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from nextreel.durable import sync, write_json
@@ -39,6 +38,8 @@ from nextreel.settings import UpkeepSettings
 #: How long to wait for readers that keep the names; what could not be exchanged is for the next time.
 _PATIENCE_SECONDS = 30.0
 _BLOCK_ROWS = 65_536
+_ALL = 2  # so few files are merged whatever their sizes
+_MERGED = "merged-"
 #: A reader lists a directory in less time: what it has opened must not lose names meanwhile.
 _LISTING_SECONDS = 5.0
 
@@ -46,15 +47,16 @@ _LISTING_SECONDS = 5.0
 def compact(lake: Lake, settings: UpkeepSettings, today: date, least: int = 2) -> list[Change]:
     """Merge every day's small files where there are ``least`` of them, remove what is too old; return the changes.
 
-    Files are merged until they have ``settings.file_megabytes``. Raises `LakeError` where another process is at it; for
-    what is wrong with one day, when all others are done.
+    Files are merged until they have ``settings.file_megabytes``. Where it takes more than two of them, as while ingest
+    runs, a merged one that is larger than all smaller ones together waits for more: it would be rewritten each time.
+    Raises `LakeError` where another process is at it; for what is wrong with one day, when all others are done.
     """
     with keeper(lake):
         _settle(lake)
         fold(lake)  # first: it must not depend on what may be wrong with a file, or on what the file system can do
         newest = newest_message(lake)
         if newest is not None:  # a clock that is ahead must not make everything old
-            today = min(today, newest.date() + timedelta(days=1))
+            today = min(today - timedelta(days=1), newest.date()) + timedelta(days=1)
         changes: list[Change] = []
         wrong: dict[str, None] = {}
         for day in _days(lake):
@@ -108,6 +110,8 @@ class _Day:
     def merged(self, small_bytes: int, least: int) -> Change | None:
         """Merge the small files to files of twice the size that is small."""
         small = [f for f in self._files() if f.stat().st_size < small_bytes]
+        if least > _ALL:
+            small = _worth_it(small)
         if len(small) < least or not self._may_change():
             return None
         change = self._change([f.name for f in small])
@@ -151,7 +155,7 @@ class _Day:
         n = 0
         for rows in _blocks(small):
             if writer is None:
-                name = f"merged-{change_id}-{n:03d}.parquet"
+                name = f"{_MERGED}{change_id}-{n:03d}.parquet"
                 writer, n = LakeWriter(image / name, self._table, self._date), n + 1
             writer.write(rows)
             if writer.bytes >= target_bytes:
@@ -198,14 +202,34 @@ class _Day:
         sync(self._lake.merging)
 
 
+def _worth_it(files: list[Path]) -> list[Path]:
+    """Return files but for merged ones that are larger than all smaller ones together; in the order of their names."""
+    sizes = {file: file.stat().st_size for file in files}
+    chosen = [file for file in files if not file.name.startswith(_MERGED)]
+    together = sum(map(sizes.__getitem__, chosen))
+    for file in sorted(sizes.keys() - set(chosen), key=sizes.__getitem__):
+        if sizes[file] > together:
+            break
+        chosen.append(file)
+        together += sizes[file]
+    return sorted(chosen)
+
+
 def _blocks(files: list[Path]) -> Iterator[pa.Table]:
-    """Yield the rows of files, with the columns of the newest and of all others."""
-    schemas = [pq.read_schema(f) for f in reversed(files)]
-    schema = pa.unify_schemas(schemas)
-    found = ds.dataset([str(f) for f in files], schema=schema, format="parquet")
-    for batch in found.to_batches(batch_size=_BLOCK_ROWS, batch_readahead=1, fragment_readahead=1, use_threads=False):
-        if len(batch):
-            yield pa.Table.from_batches([batch], schema)
+    """Yield the rows of files, with the columns of the newest and of all others.
+
+    Row group by row group: Arrow's datasets read ahead by files, which takes memory by their size.
+    """
+    schema = pa.unify_schemas([pq.read_schema(f) for f in reversed(files)])
+    for file in files:
+        with pq.ParquetFile(file, pre_buffer=False) as parquet:
+            for batch in parquet.iter_batches(_BLOCK_ROWS, use_threads=False):
+                missing = [f for f in schema if f.name not in batch.schema.names]
+                rows = pa.Table.from_batches([batch])
+                for f in missing:
+                    rows = rows.append_column(f, pa.nulls(len(rows), f.type))
+                if len(rows):
+                    yield rows.select(schema.names).cast(schema)
 
 
 def _settle(lake: Lake) -> None:
