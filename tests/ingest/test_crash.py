@@ -38,7 +38,7 @@ class Producer(threading.Thread):
     """Sends messages of all types, some of them broken, until it is told to stop."""
 
     def __init__(self, settings: Settings):
-        super().__init__()
+        super().__init__(daemon=True)  # or a failure would never end
         self._settings = settings
         self._stopped = threading.Event()
         self.sent = self.spoilt = 0
@@ -67,7 +67,7 @@ class Reader(threading.Thread):
     """Lists the lake with a plain glob and reads all of it, over and over."""
 
     def __init__(self, lake: Lake):
-        super().__init__()
+        super().__init__(daemon=True)  # or a failure would never end
         self._lake = lake
         self._stopped = threading.Event()
         self.reads = 0
