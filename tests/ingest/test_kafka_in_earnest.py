@@ -30,7 +30,7 @@ WORLD = World(WorldConfig(n_users=200, n_movies=80, n_series=40, n_interactions=
 def at(settings: Settings, address: str, client: dict[str, str] | None = None) -> Settings:
     secret = {name: SecretStr(value) for name, value in (client or {}).items()}
     kafka = settings.kafka.model_copy(update={"bootstrap": address, "client": secret})
-    ingest = settings.ingest.model_copy(update={"max_offsets_per_trigger": 2_000})
+    ingest = settings.ingest.model_copy(update={"max_offsets_per_trigger": 1_000})
     return settings.model_copy(update={"kafka": kafka, "ingest": ingest})
 
 
@@ -65,11 +65,10 @@ def test_a_stream_lives_through_cuts_and_a_restart(spark: SparkSession, settings
     try:
         wait(lambda: bool(batches))
         cut = 0
-        for _ in range(10):
+        while cut <= 10:
             cut += proxy.cut()
-            time.sleep(0.3)
-        assert cut > 10
-        assert 0 < len(batches) < N / 2_000
+            time.sleep(0.1)
+            assert len(batches) < N / 1_000  # they were cut while there was something to read
         proxy.refuse(5.0)
         assert query.isActive
         wait(lambda: sum(batches) >= N)
