@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
         create_topics(load({"kafka.bootstrap": bootstrap}, {}).kafka)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_")}
         environment |= {"NEXTREEL_KAFKA_BOOTSTRAP": bootstrap, "NEXTREEL_HOME": home}
-        nextreel = [sys.executable, "-m", "nextreel.cli"]
+        nextreel = [sys.executable, "-m", "nextreel"]
         produce = [
             sys.executable,
             "-m",

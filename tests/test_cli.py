@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.processes import child
 
 from nextreel.cli import main
+from nextreel.events.world import World, WorldConfig
+from nextreel.kafka.producer import EventProducer
+from nextreel.kafka.topics import create_topics, topics_by_type
+from nextreel.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -34,7 +39,7 @@ def test_what_cannot_be_is_refused_before_anything_starts(arguments: list[str]) 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "nextreel.cli", *arguments],
+        [sys.executable, "-m", "nextreel", *arguments],
         env=os.environ | {"NEXTREEL_HOME": str(home), "NEXTREEL_KAFKA_BOOTSTRAP": "127.0.0.1:1"},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
@@ -42,9 +47,9 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_client_setting_that_librdkafka_does_not_know(tmp_path: Path) -> None:
     found = run(tmp_path, "--set", "kafka.client.nonsense=1", "topics")
-    assert found.returncode == 1
-    assert found.stderr.startswith("error: ")
-    assert 'No such configuration property: "nonsense"' in found.stderr
+    assert found.returncode == 2
+    assert found.stderr.startswith("error: kafka.client.nonsense: No such configuration property")
+    assert len(found.stderr.splitlines()) == 1
 
 
 def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
@@ -78,3 +83,28 @@ def test_what_goes_wrong_in_spark_is_told_with_its_log(tmp_path: Path) -> None:
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
     assert f"{tmp_path / 'logs' / 'spark.log'} may say more." in found.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_jvm_that_is_killed_is_told_in_a_line(settings: Settings) -> None:
+    create_topics(settings.kafka)
+    producer = EventProducer(settings.kafka)
+    producer.send(settings.kafka.users, World(WorldConfig(n_users=10)).events("user", 0, 10))
+    producer.flush()
+    topics = topics_by_type(settings.kafka)
+    given = {"home": str(settings.home), "kafka.bootstrap": settings.kafka.bootstrap}
+    given |= dict(
+        zip(("kafka.users", "kafka.movies", "kafka.series", "kafka.interactions"), topics.values(), strict=True)
+    )
+    sets = [part for key, value in given.items() for part in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "nextreel", *sets, "ingest"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as ingest:
+        child(ingest, "nextreel.workers")
+        child(ingest, "org.apache.spark.deploy.SparkSubmit").kill()
+        _, stderr = ingest.communicate(timeout=60)
+    assert ingest.returncode == 1
+    log = settings.home / "logs" / "spark.log"
+    last = stderr.splitlines()[-1]
+    assert last == f"error: Spark's JVM has ended with code -9. {log} may say more."
+    assert "Traceback" not in stderr
+    assert len(stderr.splitlines()) <= 2  # the live line before it

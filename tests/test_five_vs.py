@@ -1,16 +1,21 @@
 """The five Vs of a small lake whose figures are known, each with its source; what cannot be known is not made up."""
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
-from tests.test_status import NOW, fill, with_model
+from tests.test_status import NOW, TODAY, fill, rows, with_model
 
 from nextreel.five_vs import Figure, as_dict, five_vs, show
-from nextreel.lake.layout import Lake
+from nextreel.lake import batches
+from nextreel.lake.commit import commit
+from nextreel.lake.layout import BATCHES_SCHEMA, SCHEMAS, Lake
+from nextreel.lake.ledger import Intake
+from nextreel.lake.write import stage
 from nextreel.settings import Settings, load
 
 
@@ -57,6 +62,33 @@ def test_known_answers(settings: Settings) -> None:
     assert found["recall@10 beside popularity's"] is None
     assert found["RMSE below that of biases by"] == pytest.approx(10)
     assert found["users with something to find"] == 7
+
+
+def test_messages_from_the_future_make_nothing_younger(settings: Settings) -> None:
+    fill(settings)
+    lake = Lake(settings.lake)
+    ahead = rows("users", 95, NOW - timedelta(seconds=29)).set_column(
+        SCHEMAS["users"].get_field_index("kafka_timestamp"),
+        SCHEMAS["users"].field("kafka_timestamp"),
+        pa.array([NOW + timedelta(days=366)] * 94 + [datetime(9999, 1, 1, tzinfo=UTC)], pa.timestamp("us", "UTC")),
+    )
+    commit(lake, "query", 2, [stage(lake, "users", TODAY, ahead)], {}, Intake())
+    later = NOW + timedelta(seconds=1)
+    row = {"batch_id": 2, "committed_at": later, "messages": 95, "newest_age_seconds": -31_622_400.0}
+    batches.append(lake, pa.Table.from_pylist([dict.fromkeys(BATCHES_SCHEMA.names) | row], BATCHES_SCHEMA))
+    found = values(settings)
+    assert found["newest message when readable"] == {"p50": 20.0, "p95": 20.0, "p99": 20.0}
+    assert found["from Kafka's timestamp to its task"] == pytest.approx({"p50": 1, "p95": 1, "p99": 1}, rel=0.01)
+    assert found["from Kafka's timestamp to the commit"] == pytest.approx({"p50": 30, "p95": 30, "p99": 30}, rel=0.01)
+
+
+def test_no_count_is_negative(settings: Settings) -> None:
+    lake = Lake(settings.lake)
+    intake = Intake({"t": {"0": 0, "1": 0}}, {"t": {"0": 9, "1": 2}}, 9)
+    commit(lake, "query", 0, [], {"t": {"0": 5, "1": 3}}, intake)  # 4 messages more than offsets; 1 less
+    assert values(settings)["offsets of Kafka that held no message"] is None
+    commit(lake, "query", 1, [stage(lake, "users", TODAY, rows("users", 11, NOW))], {"t": {"0": 5, "1": 3}}, Intake())
+    assert values(settings)["offsets of Kafka that held no message"] == 1
 
 
 def test_where_nothing_is_known_nothing_is_claimed(settings: Settings) -> None:

@@ -306,6 +306,38 @@ def test_topics_must_differ() -> None:
     assert "NEXTREEL_KAFKA_SERIES" in message
 
 
+TOO_LONG = "x" * 250
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a,b", "a b", "a\n", "café", TOO_LONG])
+def test_a_topic_s_name_that_kafka_does_not_take(name: str) -> None:
+    assert refusal({"kafka.series": name}).endswith(
+        f"kafka.series = {name!r} (from --set kafka.series): "
+        "it must be 1 to 249 characters of A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'"
+    )
+
+
+@pytest.mark.parametrize("name", ["...", "a", "A-1_b.c", TOO_LONG[:249]])
+def test_a_topic_s_name_that_kafka_takes(name: str) -> None:
+    assert load({"kafka.series": name}, {}).kafka.topics == (
+        "producer1_topic", "producer2_topic", name, "producer4_topic",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+@pytest.mark.parametrize("key", ["home", "kafka.bootstrap"])
+def test_what_must_not_be_empty(key: str, value: str, tmp_path: Path) -> None:
+    variable = "NEXTREEL_" + key.upper().replace(".", "_")
+    file = written(tmp_path, f'{key} = "{value}"\n')
+    for origin, message in (
+        (f"--set {key}", refusal({key: value})),
+        (variable, refusal(environ={variable: value})),
+        (str(file), refusal(file=file)),
+    ):
+        told = f"{key} = {value!r} (from {origin}): it must not be empty; leave it out for the default"
+        assert message.splitlines()[1:] == [f"  {told}"]
+
+
 def test_some_weight_must_be_above_zero() -> None:
     weights = {f"ratings.weights.{t}": "0" for t in ("genres", "directors", "actors", "decade", "age_rating")}
     message = refusal(weights)
@@ -319,6 +351,28 @@ def test_a_value_where_a_table_should_be_and_the_reverse(text: str, tmp_path: Pa
     message = refusal(file=file)
     assert text.partition(" ")[0] in message
     assert str(file) in message
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "given"),
+    [
+        ("[[kafka]]\nbootstrap = 'x'", "kafka", "an array of tables, [[kafka]]"),
+        ("[[ratings.weights]]\ngenres = 1", "ratings.weights", "an array of tables, [[ratings.weights]]"),
+        ("[[kafka.client]]\nx = 'hunter2'", "kafka.client", "an array of tables, [[kafka.client]]"),
+        ("train = [1]", "train", "an array"),
+        ("train = 1", "train", "a single value"),
+    ],
+)
+def test_a_section_that_is_no_table(text: str, section: str, given: str, tmp_path: Path) -> None:
+    file = written(tmp_path, text)
+    assert f"\n  {section} (from {file}) must be a table, [{section}], not {given}" in refusal(file=file)
+
+
+def test_a_flag_inside_an_array_of_tables(tmp_path: Path) -> None:
+    file = written(tmp_path, "[[train]]\nfactors = 3")
+    assert refusal({"train.alpha": "1"}, file=file) == (
+        "--set train.alpha sets train.alpha, but train was given as an array of tables, [[train]]: it is no table"
+    )
 
 
 def test_a_variable_inside_what_is_no_table(tmp_path: Path) -> None:

@@ -11,20 +11,24 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from tests.lake.writing import another_writer
 
 from nextreel.cli import main
+from nextreel.errors import DataLossError
 from nextreel.events.world import World, WorldConfig
+from nextreel.ingest.gaps import check_topics
 from nextreel.kafka.producer import EventProducer
-from nextreel.kafka.topics import create_topics
+from nextreel.kafka.topics import create_topics, topic_ids, topics_by_type
 from nextreel.lake import batches
 from nextreel.lake.commit import commit
 from nextreel.lake.layout import BATCHES_SCHEMA, QUARANTINE, SCHEMAS, Lake
 from nextreel.lake.ledger import Intake
 from nextreel.lake.write import stage
 from nextreel.settings import Settings, load
-from nextreel.status import Share, show, status
+from nextreel.status import Share, Status, show, status
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date().isoformat()
@@ -126,6 +130,103 @@ def test_lag_is_what_kafka_has_and_the_lake_has_not(settings: Settings) -> None:
     assert found.lag is not None
     assert found.lag[settings.kafka.users] == 20
     assert sum(found.lag.values()) == 20
+
+
+def text_of(found: Status) -> str:
+    console = Console(width=400, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    show(console, found)
+    return console.export_text()
+
+
+def test_a_message_from_the_future_is_not_the_newest(unreachable: Settings) -> None:
+    fill(unreachable)
+    lake = Lake(unreachable.lake)
+    ahead = [
+        rows("users", 1, NOW + timedelta(days=366), ingested_at=NOW),
+        rows("users", 1, datetime(9999, 12, 31, tzinfo=UTC), ingested_at=NOW),
+    ]
+    commit(lake, "query", 2, [stage(lake, "users", TODAY, pa.concat_tables(ahead))], {}, Intake())
+    found = status(unreachable, NOW)
+    assert found.newest_event_at == NOW - timedelta(seconds=20)
+    assert "20.0 seconds ago" in text_of(found)
+
+
+@pytest.fixture
+def read_before(settings: Settings) -> Settings:
+    """Settings of a lake that has read 7 messages of the users, in partition 0 of topics as they are in Kafka."""
+    create_topics(settings.kafka)
+    lake, users = Lake(settings.lake), settings.kafka.users
+    check_topics(lake, topic_ids(settings.kafka.client_config, topics_by_type(settings.kafka).values()), fail=True)
+    commit(lake, "query", 0, [], {users: {"0": 7, "1": 0}}, Intake({users: {"0": 0}}, {users: {"0": 7}}))
+    produce(settings, 7)
+    return settings
+
+
+def produce(settings: Settings, n: int) -> None:
+    producer = Producer(settings.kafka.client_config)
+    for _ in range(n):
+        producer.produce(settings.kafka.users, b"{}", partition=0)
+    producer.flush()
+
+
+def make_anew(settings: Settings, n: int) -> None:
+    """Delete the topic of users, make it again, and send so many messages to it."""
+    admin = AdminClient(settings.kafka.client_config)
+    admin.delete_topics([settings.kafka.users])[settings.kafka.users].result(20)
+    create_topics(settings.kafka)
+    produce(settings, n)
+
+
+def going_on(settings: Settings) -> Settings:
+    return settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"fail_on_data_loss": False})})
+
+
+@pytest.mark.parametrize("n", [3, 20])
+def test_a_topic_that_was_made_anew_is_said_in_ingests_own_words(read_before: Settings, n: int) -> None:
+    settings, lake = read_before, Lake(read_before.lake)
+    assert status(settings).lag == dict.fromkeys(topics_by_type(settings.kafka).values(), 0)
+    make_anew(settings, n)
+    before = sorted(lake.root.rglob("*"))
+    found = status(settings)
+    assert (sorted(lake.root.rglob("*")), found.lag) == (before, None)
+    with pytest.raises(DataLossError) as refused:
+        check_topics(lake, topic_ids(settings.kafka.client_config, [settings.kafka.users]), fail=True)
+    assert found.kafka_error == f"ingest stops: {refused.value}"
+    assert f"unknown: ingest stops: {settings.kafka.users} was deleted and made anew" in text_of(found)
+
+
+def test_where_ingest_goes_on_with_a_topic_made_anew_its_lag_is_what_it_will_read(read_before: Settings) -> None:
+    settings = going_on(read_before)
+    make_anew(settings, 3)
+    found = status(settings)
+    assert found.lag is not None
+    assert found.lag[settings.kafka.users] == 0
+    assert "0 messages (" in text_of(found)
+    assert "was deleted and made anew" in text_of(found)
+    assert "its messages up to where the lake has come are not read" in text_of(found)
+    produce(settings, 9)
+    found = status(settings)
+    assert found.lag is not None
+    assert found.lag[settings.kafka.users] == 5
+
+
+def test_a_topic_that_ends_before_the_lake_is_said_where_there_are_no_ids(read_before: Settings) -> None:
+    settings, lake = read_before, Lake(read_before.lake)
+    lake.topics.unlink()
+    make_anew(settings, 3)
+    found = status(settings)
+    assert found.lag is None
+    made_anew = f"{settings.kafka.users} was made anew (partition 0 ends at 3, {lake.root} is at 7)"
+    assert str(found.kafka_error).startswith(f"ingest stops: {made_anew}: ")
+    found = status(going_on(settings))
+    assert found.lag is not None
+    assert str(found.kafka_error).startswith(f"{made_anew}: ")
+
+
+def test_a_partition_that_is_gone_is_said(read_before: Settings) -> None:
+    lake, users = Lake(read_before.lake), read_before.kafka.users
+    commit(lake, "query", 1, [], {users: {"0": 7, "1": 0, "99": 1}}, Intake())
+    assert f"{users} was made anew (partition 99 ends at 0" in str(status(read_before).kafka_error)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")

@@ -134,6 +134,7 @@ def _busiest_minute(rows: pa.Table | None, seconds: float | None) -> float | Non
 
 def _quantiles(rows: pa.Table | None, column: str) -> dict[str, float] | None:
     values = np.empty(0) if rows is None else rows[column].drop_null().to_numpy()
+    values = values[values >= 0]  # older rows have ages of messages that were sent in the future
     if len(values) == 0:
         return None
     return {f"p{q}": float(v) for q, v in zip((50, 95, 99), np.percentile(values, (50, 95, 99)), strict=True)}
@@ -142,7 +143,8 @@ def _quantiles(rows: pa.Table | None, column: str) -> dict[str, float] | None:
 def _latencies(lake: Lake, rows: pa.Table | None) -> tuple[dict[str, float] | None, dict[str, float] | None]:
     """Return percentiles of the age of messages when their task began, and when they were committed.
 
-    A message is of the micro-batch in whose time it was ingested; where that has no row, or none yet, it is left out.
+    A message is of the micro-batch in whose time it was ingested; where that has no row, or none yet, it is left out,
+    and so is one whose timestamp is ahead of its arrival.
     """
     if rows is None:
         return None, None
@@ -151,7 +153,7 @@ def _latencies(lake: Lake, rows: pa.Table | None) -> tuple[dict[str, float] | No
     counts = [np.zeros(len(_EDGES) + 1, np.int64) for _ in range(2)]
     for sent, ingested in _times(lake, rows):
         batch = np.minimum(np.searchsorted(committed, ingested), len(committed) - 1)
-        inside = (started[batch] <= ingested) & (ingested <= committed[batch])
+        inside = (started[batch] <= ingested) & (ingested <= committed[batch]) & (sent <= ingested)
         counts[0] += _counted((ingested - sent)[inside])
         counts[1] += _counted((committed[batch] - sent)[inside])
     return _percentiles(counts[0]), _percentiles(counts[1])
@@ -221,7 +223,7 @@ def _veracity(lake: Lake, ledger: Ledger) -> Iterator[Figure]:
     with names_kept(lake):
         why = reasons(lake)
     yield Figure("why", why if why or arrived else None, "", "the quarantine's column reason")
-    absent = sum(sum(partitions.values()) for partitions in ledger.absent().values())
+    absent = sum(max(0, n) for partitions in ledger.absent().values() for n in partitions.values())
     yield Figure("offsets of Kafka that held no message", absent if arrived else None, "", _RECORDS)
 
 

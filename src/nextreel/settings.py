@@ -13,7 +13,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from nextreel.errors import SettingsError
 
@@ -31,8 +40,22 @@ _FREE_TABLES = (("kafka", "client"), ("spark", "conf"))
 Positive = Annotated[int, Field(ge=1)]
 
 
+def _topic(name: str) -> str:
+    if name in (".", "..") or not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name):
+        raise ValueError("it must be 1 to 249 characters of A-Z, a-z, 0-9, '.', '_' and '-', and neither '.' nor '..'")
+    return name
+
+
+def _filled(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("it must not be empty; leave it out for the default")
+    return value
+
+
 #: What Kafka takes for a topic's name.
-Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Topic = Annotated[str, AfterValidator(_topic)]
+#: What says nothing when it is empty.
+_FILLED = BeforeValidator(_filled)
 #: What numpy takes for a seed, and Spark as well.
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -46,14 +69,19 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """Where Kafka is and what the topics are called."""
 
-    bootstrap: str = Field("127.0.0.1:9092", description="host:port[,host:port…] of the brokers")
+    bootstrap: Annotated[str, _FILLED] = Field("127.0.0.1:9092", description="host:port[,host:port…] of the brokers")
     users: Topic = Field("producer1_topic", description="the users' topic")
     movies: Topic = Field("producer2_topic", description="the movies' topic")
     series: Topic = Field("producer3_topic", description="the series' topic")
     interactions: Topic = Field("producer4_topic", description="the interactions' topic")
     partitions: Positive = Field(2, le=100_000, description="partitions of a topic that nextreel creates")
-    replication: Positive = Field(1, description="replicas of a topic that nextreel creates")
+    replication: Positive = Field(1, le=10_000, description="replicas of a topic that nextreel creates")
     client: dict[str, SecretStr] = Field(default_factory=dict, description="librdkafka settings by their own names")
+
+    @property
+    def topics(self) -> tuple[str, str, str, str]:
+        """The topics of users, movies, series and interactions."""
+        return self.users, self.movies, self.series, self.interactions
 
     @property
     def client_config(self) -> dict[str, str]:
@@ -62,9 +90,8 @@ class KafkaSettings(Section):
 
     @model_validator(mode="after")
     def _distinct_topics(self) -> "KafkaSettings":
-        topics = [self.users, self.movies, self.series, self.interactions]
-        if len(set(topics)) != len(topics):
-            raise ValueError(f"the four topics must differ, not {', '.join(topics)}")
+        if len(set(self.topics)) != len(self.topics):
+            raise ValueError(f"the four topics must differ, not {', '.join(self.topics)}")
         return self
 
 
@@ -167,7 +194,7 @@ class ExportSettings(Section):
 class Settings(Section):
     """All settings, by section."""
 
-    home: Path = Field(Path("nextreel-data"), description="where lake, models and exports lie")
+    home: Annotated[Path, _FILLED] = Field(Path("nextreel-data"), description="where lake, models and exports lie")
     kafka: KafkaSettings = KafkaSettings()
     spark: SparkSettings = SparkSettings()
     ingest: IngestSettings = IngestSettings()
@@ -287,7 +314,8 @@ def _put(values: dict[str, Any], key: tuple[str, ...], value: str, origin: str) 
         values = values.setdefault(step, {})
         if not isinstance(values, dict):
             section = ".".join(key[:depth])
-            given = "a single value" if _may_hold_secrets(section) else repr(values)
+            hidden = isinstance(values, list) or _may_hold_secrets(section)
+            given = _kind(section, values) if hidden else repr(values)
             raise SettingsError(
                 f"{origin} sets {'.'.join(key)}, but {section} was given as {given}: it is no table{_advice(section)}"
             )
@@ -301,11 +329,22 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
         origin = _origin(key, origins)
         if problem["type"] == "extra_forbidden":
             lines.append(f"{key} (from {origin}) is no setting; `nextreel settings` lists them all")
+        elif problem["type"] in ("model_type", "dict_type"):
+            lines.append(
+                f"{key} (from {origin}) must be a table, [{key}], not {_kind(key, problem['input'])}{_advice(key)}"
+            )
         else:
             hidden = isinstance(problem["input"], dict | BaseModel) or _may_hold_secrets(key)
             given = "" if hidden else f" = {problem['input']!r}"
-            lines.append(f"{key}{given} (from {origin}): {problem['msg']}{_advice(key)}")
+            lines.append(f"{key}{given} (from {origin}): {problem['msg'].removeprefix('Value error, ')}{_advice(key)}")
     return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+def _kind(section: str, given: Any) -> str:
+    """Return what a section was given as in place of a table."""
+    if not isinstance(given, list):
+        return "a single value"
+    return f"an array of tables, [[{section}]]" if given and all(isinstance(g, dict) for g in given) else "an array"
 
 
 def _may_hold_secrets(key: str) -> bool:

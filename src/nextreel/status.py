@@ -1,5 +1,7 @@
 """How things stand with ingest, lake, Kafka, model and exports: by records and footers, without Spark."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +15,8 @@ from rich.table import Table
 
 from nextreel.errors import KafkaError
 from nextreel.ingest.progress import lag_behind
-from nextreel.kafka.topics import topics_by_type
-from nextreel.kafka.watermarks import WatermarkReader
+from nextreel.kafka.topics import topic_ids, topics_by_type
+from nextreel.kafka.watermarks import WatermarkReader, Watermarks
 from nextreel.lake import batches
 from nextreel.lake.footers import newest_message
 from nextreel.lake.layout import BATCHES, QUARANTINE, Lake
@@ -55,8 +57,9 @@ class ModelStatus:
 class Status:
     """How things stand at ``at``. What is not known is None, and ``kafka_error`` says why there is no ``lag``.
 
-    ``ingest_process`` holds the writer's lock; ``lag`` by topic in messages; the share of the last hour is that of the
-    table of micro-batches, which may be a minute behind.
+    ``ingest_process`` holds the writer's lock; ``lag`` by topic in messages; where ingest goes on with a topic that was
+    made anew, ``kafka_error`` says so beside it. The share of the last hour is that of the table of micro-batches,
+    which may be a minute behind.
     """
 
     at: datetime
@@ -85,7 +88,7 @@ def status(settings: Settings, at: datetime | None = None) -> Status:
     """Return how things stand. Kafka that does not answer, and a home that is empty, are no errors."""
     lake = Lake(settings.lake.absolute())
     ledger = read_ledger(lake)
-    lag, error = _lag(settings, ledger)
+    lag, error = _lag(settings, lake, ledger)
     newest, at = newest_message(lake), at or datetime.now(UTC)
     quarantined = ledger.rows.get(QUARANTINE, 0)
     return Status(
@@ -105,14 +108,36 @@ def status(settings: Settings, at: datetime | None = None) -> Status:
     )
 
 
-def _lag(settings: Settings, ledger: Ledger) -> tuple[dict[str, int] | None, str | None]:
+def _lag(settings: Settings, lake: Lake, ledger: Ledger) -> tuple[dict[str, int] | None, str | None]:
     topics = topics_by_type(settings.kafka).values()
+    known = json.loads(lake.topics.read_text("utf-8")) if lake.topics.exists() else {}
     try:
         reader = WatermarkReader(settings.kafka.client_config, _KAFKA_SECONDS)
-        lag = lag_behind(reader.read(topics), ledger.offsets, settings.ingest.starting_offsets)
+        marks = reader.read(topics)
+        ids = topic_ids(settings.kafka.client_config, [t for t in topics if known.get(t) and t in ledger.offsets])
     except KafkaError as error:
         return None, str(error)
-    return {topic: sum(partitions.values()) for topic, partitions in lag.items()}, None
+    others = [topic for topic, found in ids.items() if found and found != known[topic]]
+    anew = next(_made_anew(lake, others, marks, ledger), None)
+    if anew and settings.ingest.fail_on_data_loss:
+        return None, (
+            f"ingest stops: {anew}: its messages up to where the lake has come would be lost. Begin a new lake, or set "
+            "ingest.fail_on_data_loss = false to go on from there."
+        )
+    lag = lag_behind(marks, ledger.offsets, settings.ingest.starting_offsets)
+    found = {topic: sum(partitions.values()) for topic, partitions in lag.items()}
+    return found, f"{anew}: its messages up to where the lake has come are not read" if anew else None
+
+
+def _made_anew(lake: Lake, others: list[str], marks: Watermarks, ledger: Ledger) -> Iterator[str]:
+    """Yield what says that a topic was made anew: another id than that of the lake's, or an end before the lake's."""
+    for topic in others:
+        yield f"{topic} was deleted and made anew since {lake.root} was filled from it"
+    for topic, found in marks.items():
+        for partition, reached in ledger.offsets.get(topic, {}).items():
+            _, end = found.get(int(partition), (0, 0))
+            if reached > end:
+                yield f"{topic} was made anew (partition {partition} ends at {end:,}, {lake.root} is at {reached:,})"
 
 
 def _last_hour(lake: Lake, at: datetime) -> Share | None:
@@ -154,6 +179,7 @@ def _lines(found: Status) -> list[tuple[str, str]]:
     lag = f"unknown: {found.kafka_error}"
     if found.lag is not None:
         lag = f"{sum(found.lag.values()):,} messages (" + ", ".join(f"{t} {n:,}" for t, n in found.lag.items()) + ")"
+        lag += f"; {found.kafka_error}" if found.kafka_error else ""
     hour = "unknown" if found.quarantine_last_hour is None else str(found.quarantine_last_hour)
     running = "does not run" if found.ingest_process is None else f"runs, process {found.ingest_process}"
     return [

@@ -83,8 +83,22 @@ def test_list_as_json(run: Run, settings: Settings) -> None:
     one = json.loads(run("list", "--json", "--reason", "Not json", "--topic", settings.kafka.users).stdout)
     assert [told["reason"] for told in one] == ["not JSON"]
     assert json.loads(run("list", "--json", "--topic", "elsewhere").stdout) == []
-    assert run("list", "--topic", "elsewhere").stdout == "nothing is in quarantine\n"
     assert run("list", "--reason", "bad mood").exit_code == 2
+
+
+def test_list_says_of_what_nothing_is_there(run: Run, settings: Settings) -> None:
+    users = settings.kafka.users
+    known = f"the topics that nextreel reads are {users}, producer2_topic, producer3_topic, producer4_topic"
+    assert run("list", "--topic", "elsewhere").stdout == f"nothing of elsewhere is in quarantine; {known}\n"
+    assert run("list", "--topic", "producer2_topic").stdout == "nothing of producer2_topic is in quarantine\n"
+    assert run("list", "--reason", "too large").stdout == "nothing is in quarantine for too large\n"
+    assert (
+        run("list", "--reason", "too large", "--topic", users).stdout
+        == f"nothing of {users} is in quarantine for too large\n"
+    )
+    some = run("list", "--topic", users, "--topic", "producer2_topic", "--topic", "\x1b[31m").stdout
+    assert f"{users}/0/0" in some
+    assert some.endswith(f"\nnothing of producer2_topic, \\x1b[31m is in quarantine; {known}\n")
 
 
 def test_show(run: Run, settings: Settings) -> None:
@@ -166,6 +180,25 @@ def test_what_cannot_be_replayed(run: Run, settings: Settings, tmp_path: Path) -
     assert run("replay", "--place", "nonsense").exit_code == 2
     assert run("replay", "--from", str(tmp_path / "none")).exit_code == 2
     assert run("replay", "--place", f"{settings.kafka.users}/0/1", "--dry-run").exit_code == 1
+
+
+def test_places_that_are_not_in_quarantine_are_named_and_nothing_is_sent(
+    run: Run, settings: Settings, tmp_path: Path
+) -> None:
+    users, lake, file = settings.kafka.users, Lake(settings.lake), tmp_path / "export.jsonl"
+    there, missing = f"{users}/0/2", (f"{users}/0/999999", f"{users}/7/2")
+    for arguments in (("--dry-run",), (), ("--all", "--json")):
+        found = run("replay", "--place", missing[1], "--place", there, "--place", missing[0], *arguments)
+        assert found.exit_code == 2
+        assert found.stderr.endswith(
+            f"error: {missing[0]}, {missing[1]} are not in the quarantine of {lake.root}; nothing was sent\n"
+        )
+        assert found.stdout == ""
+    assert run("export", str(file), "--reason", "empty").exit_code == 0
+    of_the_file = run("replay", "--from", str(file), "--place", there)
+    assert of_the_file.exit_code == 2
+    assert of_the_file.stderr.endswith(f"error: {there} is not in {file}; nothing was sent\n")
+    assert not lake.replays.exists()
 
 
 def test_nothing_is_in_quarantine(tmp_path: Path) -> None:

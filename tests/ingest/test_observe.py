@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from confluent_kafka import Producer
 from pyspark.sql import SparkSession
 from tests.ingest.test_metrics import scraped
 
@@ -20,6 +21,7 @@ from nextreel.ingest.query import start_ingest
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.lake import batches
+from nextreel.lake.footers import newest_message
 from nextreel.lake.layout import BATCHES, BATCHES_SCHEMA, PHASES, QUARANTINE, Lake
 from nextreel.settings import Settings
 
@@ -122,6 +124,28 @@ def test_a_stream_that_ends_by_itself_leaves_every_row(spark: SparkSession, sett
     lag = [sum(row[f"lag_{TABLES[e]}"] for e in EVENT_TYPES) for row in rows.to_pylist()]
     assert lag == sorted(lag, reverse=True)
     assert lag[-1] == 0
+
+
+@pytest.mark.slow
+def test_messages_from_the_future_do_not_make_others_young(spark: SparkSession, settings: Settings) -> None:
+    create_topics(settings.kafka)
+    now = datetime.now(UTC)
+    for topic, times in (
+        (settings.kafka.users, [now - timedelta(hours=1), now + timedelta(days=366), datetime(9999, 1, 1, tzinfo=UTC)]),
+        (settings.kafka.movies, [now + timedelta(days=1)]),
+    ):
+        producer = Producer(settings.kafka.client_config)
+        for at in times:
+            producer.produce(topic, b"no event", timestamp=int(at.timestamp() * 1000))
+        producer.flush()
+    with served(0) as metrics, Observer(settings, metrics) as observer:
+        query = observer.watch(start_ingest(spark, settings, observer.batch, available_now=True))
+        assert query.awaitTermination(120)
+    (row,) = batches.read(Lake(settings.lake), YESTERDAY).to_pylist()
+    assert row["messages"] == 4
+    assert abs(row["newest_kafka_timestamp"] - (now - timedelta(hours=1))) < timedelta(seconds=1)
+    assert 3_600 <= row["newest_age_seconds"] < 3_800
+    assert newest_message(Lake(settings.lake)) == row["newest_kafka_timestamp"]
 
 
 def test_kafka_is_asked_where_spark_says_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

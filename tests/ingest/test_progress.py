@@ -88,6 +88,14 @@ def test_without_a_report_there_is_what_the_commit_says_and_nothing_made_up() ->
     assert {found[name] for name in unknown} == {None}
 
 
+def test_an_age_is_never_negative() -> None:
+    ahead = (COMMITTED - timedelta(seconds=9), COMMITTED + timedelta(days=366))
+    row = batch_row(commit(kafka_times=ahead), REPORT, before(2.0))
+    assert row.newest_age_seconds is None
+    assert row.columns(TOPICS)["newest_age_seconds"] is None
+    assert str(Now(last=row, lag=row.lag)).endswith("batch 0.50 s")
+
+
 @pytest.mark.parametrize(("starting", "new"), [("earliest", 6), ("latest", 0)])
 def test_lag_by_kafkas_own_word(starting: str, new: int) -> None:
     marks = {"t": {0: (0, 10), 1: (4, 10), 2: (8, 10)}}

@@ -4,7 +4,6 @@ import socket
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from pydantic import SecretStr
 
 from nextreel.errors import KafkaError
 from nextreel.events.contract import EVENT_TYPES
@@ -77,9 +76,3 @@ def test_a_broker_that_is_not_there_is_an_error_that_says_what_to_do(monkeypatch
             create_topics(load({"kafka.bootstrap": address}, {}).kafka)
     assert address in str(caught.value)
     assert "`nextreel broker` starts one" in str(caught.value)
-
-
-def test_a_client_setting_that_does_not_exist_is_an_error(settings: Settings) -> None:
-    wrong = settings.kafka.model_copy(update={"client": {"nonsense": SecretStr("1")}})
-    with pytest.raises(KafkaError, match='No such configuration property: "nonsense"'):
-        create_topics(wrong)

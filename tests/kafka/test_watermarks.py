@@ -98,8 +98,3 @@ def test_a_broker_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nextreel.kafka.watermarks._SECONDS", 1.0)
     with pytest.raises(KafkaError, match=r"Kafka at 127\.0\.0\.1:1: "):
         read(load({"kafka.bootstrap": "127.0.0.1:1"}, {}), "users")
-
-
-def test_a_client_setting_that_does_not_exist() -> None:
-    with pytest.raises(KafkaError, match="No such configuration property"):
-        WatermarkReader({"bootstrap.servers": "127.0.0.1:1", "no.such": "1"})

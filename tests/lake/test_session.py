@@ -1,6 +1,8 @@
 """The Spark session: on loopback only, one a process, and started from its archive."""
 
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -10,9 +12,10 @@ import psutil
 import pyspark
 import pytest
 from pyspark.sql import SparkSession
+from tests.processes import child
 
 from nextreel.errors import NextreelError
-from nextreel.lake import session
+from nextreel.lake import jvm, session
 from nextreel.lake.session import spark_session
 from nextreel.settings import Settings, load
 
@@ -22,7 +25,7 @@ def home(tmp_path: Path) -> Settings:
     return load({"home": str(tmp_path)}, {})
 
 
-def jvm(spark: SparkSession) -> psutil.Process:
+def jvm_process(spark: SparkSession) -> psutil.Process:
     context = spark.sparkContext
     assert context._gateway is not None
     pid: int = context._gateway.proc.pid
@@ -30,7 +33,7 @@ def jvm(spark: SparkSession) -> psutil.Process:
 
 
 def test_it_listens_on_loopback_only(spark: SparkSession) -> None:
-    process = jvm(spark)
+    process = jvm_process(spark)
     everything = [process, *process.children(recursive=True)]
     addresses = {c.laddr.ip for p in everything for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
     assert addresses
@@ -60,12 +63,38 @@ def test_its_workers_run_this_python(spark: SparkSession) -> None:
 def test_it_starts_from_its_class_archive_or_leaves_one(spark: SparkSession) -> None:
     options = spark.conf.get("spark.driver.extraJavaOptions") or ""
     assert ("-XX:SharedArchiveFile=" in options) or ("-XX:ArchiveClassesAtExit=" in options)
-    command = jvm(spark).cmdline()
+    command = jvm_process(spark).cmdline()
     archive = [a for a in command if a.startswith(("-XX:SharedArchiveFile=", "-XX:ArchiveClassesAtExit="))]
     assert archive, command
     last = archive[-1].partition("=")[2].split(os.pathsep)[-1]
     assert Path(last).parent == Path(sys.prefix, "spark")
     assert "--add-modules=jdk.incubator.vector" not in command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_at_its_start_leaves_no_jvm(tmp_path: Path, end: signal.Signals) -> None:
+    secret = {"spark.hadoop.fs.s3a.secret.key": 'not for "ps": \\ü=1', "spark.hadoop.a key:": " #!"}
+    sets = [part for key, value in secret.items() for part in ("--set", f"spark.conf.{key}={value}")]
+    environment = os.environ | {"NEXTREEL_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "nextreel", *sets, "train"]
+    with subprocess.Popen(command, env=environment, start_new_session=True) as train:
+        java = child(train, "org.apache.spark.deploy.SparkSubmit")
+        assert not any("not for" in argument for argument in java.cmdline())
+        train.send_signal(end)
+        assert train.wait(60) == 130
+        assert not java.is_running()
+
+
+def test_its_settings_reach_it_as_they_were_given(spark: SparkSession, tmp_path: Path) -> None:
+    given = {"spark.hadoop.secret.key": 'not for "ps": \\ü=1 €𝄞', "spark.hadoop.a key:": " #!", "spark.empty": ""}
+    written = tmp_path / "properties"
+    written.write_text(jvm.properties(given), "ascii")
+    assert spark.sparkContext._jvm is not None
+    java = spark.sparkContext._jvm.java
+    found = java.util.Properties()
+    found.load(java.io.FileInputStream(str(written)))
+    assert {key: found.getProperty(key) for key in found.stringPropertyNames()} == given
 
 
 # Where what a start needs is kept
@@ -91,6 +120,7 @@ def test_it_starts_from_an_environment_that_cannot_be_written(
     unwritable: pytest.MonkeyPatch, home: Settings, tmp_path: Path
 ) -> None:
     unwritable.setattr(session, "SparkSession", MagicMock())
+    unwritable.setattr(jvm, "launch", MagicMock())
     unwritable.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     spark_session(home)
     (cache,) = (tmp_path / "caches" / "nextreel" / "spark").iterdir()
@@ -178,7 +208,7 @@ def test_variables_of_other_threads_are_left_alone(monkeypatch: pytest.MonkeyPat
     for name in ("NEXTREEL_TEST_ABSENT", "NEXTREEL_TEST_OTHER"):
         monkeypatch.setenv(name, "")  # so that it is as it was afterwards
         monkeypatch.delenv(name)
-    with session._environment({"NEXTREEL_TEST_GIVEN": "within", "NEXTREEL_TEST_ABSENT": "within"}):
+    with jvm.environment({"NEXTREEL_TEST_GIVEN": "within", "NEXTREEL_TEST_ABSENT": "within"}):
         assert (os.environ["NEXTREEL_TEST_GIVEN"], os.environ["NEXTREEL_TEST_ABSENT"]) == ("within", "within")
         os.environ["NEXTREEL_TEST_OTHER"] = "another thread's"
     assert os.environ["NEXTREEL_TEST_GIVEN"] == "before"

@@ -54,6 +54,11 @@ def test_no_lake_is_an_empty_one(tmp_path: Path) -> None:
     assert (verdict.files, verdict.rows, verdict.problems) == (0, 0, [])
 
 
+def test_a_partition_that_kafka_has_no_more_stays_verified(lake: Lake) -> None:
+    commit(lake, "query", 2, [], {"t": {"0": 7}}, Intake({"t": {"0": 7}}, {"t": {"0": 0}}, 0))
+    assert verify(lake, deep=True).problems == []
+
+
 def first(lake: Lake) -> Path:
     return lake.files("users")[0]
 
@@ -113,7 +118,10 @@ def test_rows_that_are_not_the_messages_read_are_named(lake: Lake) -> None:
 def test_more_messages_than_offsets_are_named(lake: Lake) -> None:
     file = stage(lake, "users", "2026-01-31", messages(15, 16))
     commit(lake, "query", 2, [file], {"t": {"3": 15}}, Intake({"t": {"3": 15}}, {"t": {"3": 2}}, 10))
-    assert "t partition 3: 1 messages more than offsets" in verify(lake).problems
+    verdict = verify(lake, deep=True)
+    assert "t partition 3: 1 messages more than offsets" in verdict.problems
+    assert verdict.absent == 0
+    assert not any(" -" in problem for problem in verdict.problems)
 
 
 def test_not_while_files_are_merged(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

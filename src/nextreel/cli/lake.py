@@ -4,12 +4,18 @@ import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from nextreel.cli.console import LiveLine, Load, status_line
+from nextreel.errors import InputError
+from nextreel.settings import Settings
+
+if TYPE_CHECKING:
+    from nextreel.lake.layout import Lake
 
 
 @click.command()
@@ -60,17 +66,30 @@ def lake() -> None:
     """Look after the lake's files: merge, remove, count, prove."""
 
 
+def _lake(given: Settings) -> "Lake":
+    """Return the lake of these settings. Raises `InputError` where nothing was ingested, before anything is made."""
+    from nextreel.lake.layout import SCHEMAS, Lake
+
+    found = Lake(given.lake.absolute())
+    if found.ledger.exists() or any(found.commits.glob("*.json")) or any(map(found.files, SCHEMAS)):
+        return found
+    raise InputError(
+        f"there is no lake in {found.root}: nothing was ingested there. `nextreel ingest` fills it; if yours lies "
+        f"elsewhere, the setting home (NEXTREEL_HOME) is to say where: it is {given.home}"
+    )
+
+
 @lake.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
 @click.pass_obj
 def compact(load: Load, as_json: bool) -> None:
     """Merge small files, and remove days whose time is over (settings upkeep.…). Readers and ingest may go on."""
     from nextreel.lake.compact import compact as run
-    from nextreel.lake.layout import Lake
 
     given = load()
+    found = _lake(given)
     with status_line("merging small files"):
-        changes = run(Lake(given.lake.absolute()), given.upkeep, datetime.now(UTC).date())
+        changes = run(found, given.upkeep, datetime.now(UTC).date())
     if as_json:
         click.echo(json.dumps([asdict(change) for change in changes], indent=2))
         return
@@ -86,11 +105,10 @@ def compact(load: Load, as_json: bool) -> None:
 @click.pass_obj
 def stats(load: Load, as_json: bool) -> None:
     """Show what each table weighs, by the lake's records."""
-    from nextreel.lake.layout import Lake
     from nextreel.lake.stats import stats as run
 
     given = load()
-    found = run(Lake(given.lake.absolute()), given.upkeep.small_bytes)
+    found = run(_lake(given), given.upkeep.small_bytes)
     if as_json:
         click.echo(json.dumps([asdict(table) for table in found], indent=2))
         return
@@ -109,11 +127,11 @@ def stats(load: Load, as_json: bool) -> None:
 @click.pass_context
 def verify(ctx: click.Context, deep: bool, as_json: bool) -> None:
     """Recount the lake against its records; exit code 1 where something is wrong. Readers and ingest may go on."""
-    from nextreel.lake.layout import Lake
     from nextreel.lake.verify import verify as run
 
+    found = _lake(ctx.obj())
     with status_line("counting"):
-        verdict = run(Lake(ctx.obj().lake.absolute()), deep)
+        verdict = run(found, deep)
     if as_json:
         click.echo(json.dumps(asdict(verdict), indent=2))
     else:

@@ -49,6 +49,7 @@ def main(ctx: click.Context, config: Path | None, sets: tuple[str, ...]) -> None
     """Streaming recommendations: Kafka, Spark, a Parquet lake and ALS."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # py4j logs a traceback of its own wherever a call to the JVM ends in an exception, which reaches us anyway.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(lambda record: not record.getMessage().endswith("while sending command."))
     flags = {}
     for given in sets:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,8 +60,10 @@ def list_reasons(load: Load, reasons: tuple[str, ...], topics: tuple[str, ...], 
     found = held(_lake(load), Selection(reasons, topics), examples)
     if as_json:
         click.echo(json.dumps([_plain(h) for h in found], indent=2))
-    else:
-        _show_list(found)
+        return
+    _show_list(found)
+    if nothing := _nothing(found, reasons, topics, load().kafka.topics):
+        click.echo(escaped(nothing))
 
 
 @quarantine.command()
@@ -126,7 +128,8 @@ def replay(ctx: click.Context, /, **given: Any) -> None:
     """Send messages again to their topics after a fix: those that the contract accepts now.
 
     Each goes with its key and headers, and a header nextreel-replay-of that names its place. What was sent is
-    recorded, and not sent again. Exit code 1 where a message that was named (--place, --from) is still rejected.
+    recorded, and not sent again. Exit code 1 where a message that was named (--place, --from) is still rejected; 2,
+    with nothing sent, where one is not in quarantine.
     """
     from nextreel.ingest.replay import Replay
     from nextreel.lake.place import Place
@@ -162,10 +165,9 @@ def _replayed(run: "Callable[[Callable[[Outcome], None]], Outcome]") -> "Outcome
 
 
 def _show_list(found: "list[Held]") -> None:
-    console = _console()
     if not found:
-        console.print("nothing is in quarantine")
         return
+    console = _console()
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("reason", "messages", "replayed", "first (UTC)", "last (UTC)", "topics"):
         justify: Literal["left", "right"] = "right" if name in ("messages", "replayed") else "left"
@@ -177,6 +179,19 @@ def _show_list(found: "list[Held]") -> None:
     for h in found:
         if h.examples:
             _show_examples(console, h)
+
+
+def _nothing(found: "list[Held]", reasons: Sequence[str], topics: Sequence[str], existing: Sequence[str]) -> str:
+    """Return what to say of topics, or of all that was asked for, where nothing was found; "" where all was."""
+    missing = [topic for topic in dict.fromkeys(topics) if not any(topic in h.topics for h in found)]
+    if found and not missing:
+        return ""
+    text = f"nothing{' of ' if missing else ''}{', '.join(missing)} is in quarantine"
+    if reasons:
+        text += f" for {', '.join(reasons)}"
+    if set(missing) <= set(existing):
+        return text
+    return f"{text}; the topics that nextreel reads are {', '.join(existing)}"
 
 
 def _show_examples(console: Console, held: "Held") -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from nextreel.errors import DataLossError, KafkaError
-from nextreel.kafka.client import Heard, client_config, passes
+from nextreel.kafka.client import Heard, new_client, passes
 
 _HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
 
@@ -137,7 +137,7 @@ class _Reading:
         self._patience = patience_seconds
         self._silent = 0.0
         try:
-            self._consumer = Consumer(client_config(_CLIENT | dict(client) | _NOT_NEGOTIABLE, self.heard))
+            self._consumer = new_client(Consumer, _CLIENT | dict(client) | _NOT_NEGOTIABLE, self.heard)
             self._consumer.assign([TopicPartition(r.topic, r.partition, r.begin) for r in ranges])
         except KafkaException as error:
             raise KafkaError(f"{', '.join(map(str, ranges))}: {error.args[0].str()}") from None

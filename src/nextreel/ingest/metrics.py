@@ -84,8 +84,7 @@ class Metrics:
             self._duration.labels(phase).observe(seconds)
         if row.total_seconds is not None:
             self._duration.labels("trigger_execution").observe(row.total_seconds)
-        if row.newest_age_seconds is not None:
-            self._newest.set(row.newest_age_seconds)
+        self._newest.set(_UNKNOWN if row.newest_age_seconds is None else row.newest_age_seconds)
         self._committed.set(commit.committed_at.timestamp())
 
     def show(self, now: Now, known: Lag) -> None:

@@ -29,7 +29,7 @@ from nextreel.kafka.topics import topics_by_type
 from nextreel.kafka.watermarks import WatermarkReader
 from nextreel.lake import batches
 from nextreel.lake.commit import committed_offsets
-from nextreel.lake.footers import span
+from nextreel.lake.footers import sent
 from nextreel.lake.layout import BATCHES_SCHEMA, QUARANTINE, Lake
 from nextreel.lake.ledger import Offsets, read_record, record_path
 from nextreel.lake.quarantine import reasons_in
@@ -254,7 +254,7 @@ def _commit(lake: Lake, batch: Batch) -> Commit:
         raw_bytes=batch.intake.raw_bytes,
         parquet_bytes=batch.bytes,
         unknown_fields=batch.intake.unknown_fields,
-        kafka_times=span([path for _, path in paths], "kafka_timestamp"),
+        kafka_times=sent(path for _, path in paths),
         seconds=batch.seconds,
         reasons=_reasons([path for table, path in paths if table == QUARANTINE], batch.rejected),
     )

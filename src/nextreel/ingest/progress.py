@@ -28,8 +28,8 @@ class Commit:
     """What our commit of a micro-batch says of it.
 
     ``rows`` by table; ``messages``: how many were read, and ``ends``: up to which offset, by topic and partition;
-    ``kafka_times``: of its oldest and newest message; ``seconds`` of the phases that are ours; ``reasons`` of what was
-    quarantined.
+    ``kafka_times``: of its oldest and newest message, but for times ahead of their arrival; ``seconds`` of the phases
+    that are ours; ``reasons`` of what was quarantined.
     """
 
     batch_id: int
@@ -66,9 +66,11 @@ class BatchRow:
 
     @property
     def newest_age_seconds(self) -> float | None:
-        """The age of the newest message, by its Kafka timestamp, when it became readable."""
+        """The age of the newest message, by its Kafka timestamp, when it became readable; None where no clock says."""
         times = self.commit.kafka_times
-        return (self.commit.committed_at - times[1]).total_seconds() if times else None
+        if times is None or times[1] > self.commit.committed_at:  # a worker's clock may be ahead of the driver's
+            return None
+        return (self.commit.committed_at - times[1]).total_seconds()
 
     def columns(self, topics: Mapping[str, EventType]) -> dict[str, Any]:
         """Return it by the columns of the table; ``topics`` says which event type each topic carries."""

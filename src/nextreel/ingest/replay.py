@@ -5,7 +5,7 @@ the message that they replace. What Kafka has acknowledged is recorded, and not 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -69,7 +69,7 @@ class Replay:
     told: Callable[[Refusal], None] = lambda _: None
 
     def plan(self) -> Outcome:
-        """Return what `run` would do now; raises `InputError` for a file that it would not take."""
+        """Return what `run` would do now; raises `InputError` for places and a file that it would not take."""
         outcome = Outcome()
         for message in self._chosen(Replays(self.lake), outcome):
             _count(outcome, message)
@@ -78,9 +78,9 @@ class Replay:
     def run(self, progress: Callable[[Outcome], None] = lambda _: None) -> Outcome:
         """Send them, wait for Kafka, record what it has acknowledged; return what was sent.
 
-        Raises `InputError` for a file with a line that is no message of the quarantine, before anything is sent;
-        `KafkaError` where some could not be delivered (the others are, and recorded); `nextreel.errors.LakeError` where
-        another process replays.
+        Raises `InputError`, before anything is sent, for a place that is not in quarantine (or not in the file) and for
+        a line of the file that is no message of the quarantine; `KafkaError` where some could not be delivered (the
+        others are, and recorded); `nextreel.errors.LakeError` where another process replays.
         """
         outcome = Outcome()
         with replay_log(self.lake) as log:
@@ -113,9 +113,11 @@ class Replay:
                 yield message
 
     def _messages(self) -> Iterable[Quarantined]:
+        wanted = self.selection.places
         if self.file is None:
+            _check_places(absent(self.lake, wanted), f"the quarantine of {self.lake.root}")
             return messages(self.lake, self.selection)
-        check_export(self.lake, self.file)
+        _check_places(set(wanted) - check_export(self.lake, self.file), str(self.file))
         return filter(self.selection.has, read_export(self.file))
 
 
@@ -131,14 +133,25 @@ def judge(message: Quarantined, expected: EventType | None, now: datetime) -> Re
     return None
 
 
-def check_export(lake: Lake, file: Path) -> None:
-    """Read an edited export to its end. Raises `InputError` for a line that is not of this lake's quarantine."""
+def check_export(lake: Lake, file: Path) -> Set[Place]:
+    """Read an edited export to its end and return its places.
+
+    Raises `InputError` for a line that is not of this lake's quarantine.
+    """
     lines: dict[Place, int] = {message.place: message.line for message in read_export(file)}
     missing = absent(lake, lines.keys())
     if missing:
         first = min(missing, key=lambda place: lines[place])
         more = f" (nor are {len(missing) - 1:,} others)" if len(missing) > 1 else ""
         raise InputError(f"{file}, line {lines[first]}: {first} is not in the quarantine of {lake.root}{more}")
+    return lines.keys()
+
+
+def _check_places(missing: Collection[Place], where: str) -> None:
+    """Raise `InputError` where some places are missing."""
+    if missing:
+        named = ", ".join(map(str, sorted(missing)))
+        raise InputError(f"{named} {'is' if len(missing) == 1 else 'are'} not in {where}; nothing was sent")
 
 
 def _is_replayed(message: Quarantined, replays: Replays) -> bool:

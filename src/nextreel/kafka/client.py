@@ -1,12 +1,22 @@
 """What all clients of Kafka share here: how they are built, which of their errors pass, and what those say."""
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
+from nextreel.errors import SettingsError
+
+Client = TypeVar("Client")
+
 #: What librdkafka logs to standard error by itself is left out: its errors reach us as exceptions.
 QUIET = {"log_level": 0}
+
+#: What a client raises that is given a setting that it does not take: some come from librdkafka's binding alone.
+_UNTAKEN = (KafkaException, TypeError, ValueError, AttributeError)
+#: Where librdkafka repeats a value.
+_REPEATED = re.compile(r'(?<=value) (".*"|\S+)(?= (for configuration|is outside))', re.DOTALL)
 
 #: A broker that comes back is to be found soon: librdkafka waits up to 10 s between two attempts.
 _SOON = {"reconnect.backoff.max.ms": "1000"}
@@ -55,9 +65,64 @@ class Heard:
         return error if not self._last or self._last in error else f"{error} ({self._last})"
 
 
-def client_config(config: Mapping[str, str], heard: Heard) -> dict[str, Any]:
-    """Return what every librdkafka client is built from: the user's settings, quiet, errors to ``heard``."""
-    return _SOON | dict(config) | QUIET | {"error_cb": heard}
+def new_client(kind: Callable[[dict[str, Any]], Client], config: Mapping[str, str], heard: Heard) -> Client:
+    """Return a client of librdkafka, quiet, with errors to ``heard``.
+
+    Raises `SettingsError` where it does not take what it is given, and says so without the values, which may be secret.
+    """
+    _check_text(config)
+    try:
+        return kind(_SOON | dict(config) | QUIET | {"error_cb": heard})
+    except _UNTAKEN as error:
+        if not _is_untaken(error):
+            raise
+        told = _told(error)
+        wrong = (name for name, value in config.items() if told == _refusal(kind, {name: value}))
+        where = _key(next(wrong, None))
+        raise SettingsError(
+            f"{where}: {_without(config.values(), told)} (so says librdkafka; its CONFIGURATION.md lists its settings)"
+        ) from None
+
+
+def _check_text(config: Mapping[str, str]) -> None:
+    """Raise `SettingsError` for what is not UTF-8: librdkafka's binding crashes at it."""
+    for name, value in config.items():
+        try:
+            f"{name}{value}".encode()
+        except UnicodeEncodeError:
+            raise SettingsError(f"{_key(ascii(name)[1:-1])} is not UTF-8") from None
+
+
+def _is_untaken(error: Exception) -> bool:
+    return not isinstance(error, KafkaException) or error.args[0].code() == KafkaError._INVALID_ARG
+
+
+def _refusal(kind: Callable[[dict[str, Any]], Any], setting: dict[str, str]) -> str:
+    """Return what a client says that is given this one setting; "" where it takes it."""
+    try:
+        kind({"group.id": "nextreel"} | setting | QUIET)
+    except _UNTAKEN as error:
+        return _told(error)
+    return ""
+
+
+def _told(error: Exception) -> str:
+    return (error.args[0].str() if isinstance(error, KafkaException) else str(error)).strip()
+
+
+def _key(name: str | None) -> str:
+    """Return the setting of nextreel that a client's setting comes from."""
+    if name is None:
+        return "kafka.client"
+    return "kafka.bootstrap" if name == "bootstrap.servers" else f"kafka.client.{name}"
+
+
+def _without(values: Iterable[str], text: str) -> str:
+    """Return librdkafka's text without the values that were given to it."""
+    text = _REPEATED.sub("", text)
+    for value in sorted(set(values) - {"", "true", "false"}, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w.-]){re.escape(value)}(?![\w.-])", "…", text)
+    return text
 
 
 def passes(error: KafkaError) -> bool:

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from nextreel import errors
 from nextreel.events.encode import encode
-from nextreel.kafka.client import Heard, client_config
+from nextreel.kafka.client import Heard, new_client
 from nextreel.kafka.topics import unreachable
 from nextreel.settings import KafkaSettings
 
@@ -52,7 +52,7 @@ class EventProducer:
         self._began = time.monotonic()
         self._heard = Heard()
         try:
-            self._producer = Producer(client_config(_CONFIG | kafka.client_config, self._heard))
+            self._producer = new_client(Producer, _CONFIG | kafka.client_config, self._heard)
         except KafkaException as error:
             raise unreachable(kafka.bootstrap, error, self._heard) from None
 

@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from nextreel import errors
 from nextreel.events.contract import EVENT_TYPES, EventType
-from nextreel.kafka.client import Heard, client_config, refused
+from nextreel.kafka.client import Heard, new_client, refused
 from nextreel.settings import KafkaSettings
 
 _SECONDS = 10.0
@@ -19,7 +19,7 @@ _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
 def topics_by_type(kafka: KafkaSettings) -> dict[EventType, str]:
     """Return the topic of each event type."""
-    return dict(zip(EVENT_TYPES, (kafka.users, kafka.movies, kafka.series, kafka.interactions), strict=True))
+    return dict(zip(EVENT_TYPES, kafka.topics, strict=True))
 
 
 def create_topics(kafka: KafkaSettings) -> dict[str, bool]:
@@ -79,7 +79,7 @@ def _admin(config: Mapping[str, str]) -> Iterator[AdminClient]:
     """Build an admin client; where it fails, say all that it has to say."""
     heard, admin = Heard(), None
     try:
-        admin = AdminClient(client_config(config, heard))
+        admin = new_client(AdminClient, config, heard)
         yield admin
     except KafkaException as error:
         if admin is not None:

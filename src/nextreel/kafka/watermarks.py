@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from nextreel import errors
-from nextreel.kafka.client import Heard, client_config, passes, refused
+from nextreel.kafka.client import Heard, new_client, passes, refused
 from nextreel.kafka.topics import missing
 
 #: By topic and partition: (low, high), both offsets; the partition is empty where they are equal.
@@ -52,7 +52,7 @@ class WatermarkReader:
         committed = config.get("isolation.level") != "read_uncommitted"
         self._isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         try:
-            self._admin = AdminClient(client_config(self._config, self._heard))
+            self._admin = new_client(AdminClient, self._config, self._heard)
         except KafkaException as error:
             raise errors.KafkaError(refused(self._bootstrap, error, self._heard)) from None
 
@@ -141,10 +141,10 @@ class WatermarkReader:
         A new consumer each time, which costs 3 ms: librdkafka 2.16 crashes when a topic that one knows is made anew.
         """
         ours = {"group.id": "nextreel-watermarks", "enable.auto.commit": "false", "auto.offset.reset": "error"}
-        config = client_config(self._config | ours | {"fetch.wait.max.ms": "1"}, self._heard)
+        config = self._config | ours | {"fetch.wait.max.ms": "1"}
         unanswered, found = set(places), {}
         until = time.monotonic() + _until(deadline)
-        with closing(Consumer(config)) as consumer:
+        with closing(new_client(Consumer, config, self._heard)) as consumer:
             consumer.assign([TopicPartition(place.topic, place.partition, _BEYOND) for place in places])
             while unanswered and time.monotonic() < until:
                 for message in consumer.consume(len(places), timeout=0.002):

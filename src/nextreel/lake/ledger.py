@@ -106,7 +106,8 @@ class Ledger:
             self.files[f["path"]] = LakeFile(f["path"], f["rows"], f["bytes"])
             self.rows[f["table"]] = self.rows.get(f["table"], 0) + f["rows"]
         self.intake.add(Intake(**{name: record[name] for name in _INTAKE}))
-        self.offsets = record["offsets"]
+        for topic, ends in record["offsets"].items():  # a partition that Kafka has no more keeps its end
+            self.offsets.setdefault(topic, {}).update(ends)
 
     def add_change(self, change: Change) -> None:
         """Take a change in."""

@@ -8,22 +8,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
 import pyspark
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from nextreel import errors
 from nextreel.java import find_java, launcher_home
+from nextreel.lake import jvm
 from nextreel.settings import Settings
 
-_EXIT_SECONDS = 60.0
+_DUMP_SECONDS = 60.0
 
 _CONF = {
     "spark.ui.enabled": "false",
@@ -76,11 +77,22 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     conf["spark.sql.warehouse.dir"] = Path(settings.home, "spark-warehouse").absolute().as_uri()
     if settings.ingest.connector == "jvm":
         conf["spark.jars.packages"] = settings.ingest.packages
-    builder = SparkSession.builder.appName(app_name).master(settings.spark.master)
-    for key, value in (conf | settings.spark.conf).items():
+    conf |= {"spark.master": settings.spark.master, "spark.app.name": app_name} | settings.spark.conf
+    builder = SparkSession.builder
+    for key, value in conf.items():
         builder = builder.config(key, value)
-    with _output_to(_log(settings)), _environment(environment), spark_errors(settings):
-        return builder.getOrCreate()
+    with _output_to(_log(settings)), jvm.environment(environment), spark_errors(settings):
+        if SparkContext._gateway is None:
+            jvm.launch(conf)
+        try:
+            spark = builder.getOrCreate()
+            # It would print a traceback where the JVM is gone, which whoever misses it says in a line.
+            vars(spark.sparkContext._accumulatorServer)["handle_error"] = lambda *_: None
+            return spark
+        except BaseException:
+            if SparkContext._active_spark_context is None:
+                jvm.end()
+            raise
 
 
 def warm_up(spark: SparkSession) -> None:
@@ -120,27 +132,15 @@ def spark_errors(settings: Settings) -> Iterator[None]:
         kind = getattr(errors, carried.group(1), None) if carried else None
         if carried and kind:
             raise kind(carried.group(2)) from None
+        alive = isinstance(error, (PySparkException, Py4JJavaError))  # it has answered
+        ended = None if alive else jvm.exit_code()
         first = text.strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        first = first if ended is None else f"Spark's JVM has ended with code {ended}"
         raise errors.SparkError(f"{first}. {_log(settings)} may say more.") from error
 
 
 def _log(settings: Settings) -> Path:
     return settings.home / "logs" / "spark.log"
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Let processes started within the block have these variables."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager
@@ -166,29 +166,13 @@ def _output_to(log: Path) -> Iterator[None]:
 
 def stop_spark(spark: SparkSession) -> None:
     """Stop the session and wait for its JVM to end; the first one leaves its class archive behind."""
-    gateway = SparkContext._gateway
     written = None
-    try:
+    with suppress(Py4JError, OSError):  # the JVM is gone already, or a call to it was interrupted
         options = spark.conf.get("spark.driver.extraJavaOptions", "") or ""
         written = re.search(r"-XX:ArchiveClassesAtExit=(\S+)", options)
         spark.stop()
-        if gateway is not None:
-            gateway.shutdown()
-    except (Py4JError, OSError):
-        pass  # the JVM is gone already, or a call to it was interrupted
-    if gateway is None:
-        return
-    jvm: subprocess.Popen[bytes] = gateway.proc
-    if jvm.stdin is not None:
-        jvm.stdin.close()
-    try:
-        jvm.wait(_EXIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        jvm.kill()
-        jvm.wait()
-        written = None  # what it was writing is not whole
-    SparkContext._gateway = SparkContext._jvm = None
-    if written and (fresh := Path(written.group(1))).exists():
+    ended = jvm.end()
+    if ended and written and (fresh := Path(written.group(1))).exists():
         fresh.replace(fresh.with_suffix(".jsa"))
 
 
@@ -291,6 +275,6 @@ def _base_archive(home: Path, cache: Path) -> str:
     if not base.exists():
         fresh = base.with_suffix(f".{os.getpid()}")
         command = [str(home / "bin" / "java"), "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
-        subprocess.run(command, check=True, capture_output=True, timeout=_EXIT_SECONDS)
+        subprocess.run(command, check=True, capture_output=True, timeout=_DUMP_SECONDS)
         fresh.replace(base)
     return f"{base}{os.pathsep}"

@@ -57,7 +57,7 @@ def verify(lake: Lake, deep: bool = False) -> Verdict:
         len(ledger.files),
         rows,
         sum(map(_total, ledger.intake.messages.values())),
-        sum(map(_total, ledger.absent().values())),
+        _absent(ledger),
         sum(ledger.removed.values()),
         problems,
     )
@@ -118,7 +118,7 @@ def _places(lake: Lake, ledger: Ledger) -> Iterator[str]:
             first = twice[0] + begins[topic, partition]
             yield f"{topic} partition {partition}: {len(twice):,} messages twice, the first at offset {first:,}"
     missing = sum(int(np.count_nonzero(times == 0)) for times in seen.values())
-    allowed = sum(map(_total, ledger.absent().values())) + sum(ledger.removed.values())
+    allowed = _absent(ledger) + sum(ledger.removed.values())
     if missing != allowed:
         yield f"{missing:,} offsets have no row; {allowed:,} were expected to have none"
 
@@ -135,6 +135,11 @@ def _offsets(path: Path) -> Iterator[tuple[tuple[str, int], NDArray[np.int64]]]:
 
 def _name(lake: Lake, file: Path) -> str:
     return file.relative_to(lake.root).as_posix()
+
+
+def _absent(ledger: Ledger) -> int:
+    """Return how many offsets held no message. A partition of more messages than offsets has none: it is a problem."""
+    return sum(max(0, n) for partitions in ledger.absent().values() for n in partitions.values())
 
 
 def _total(partitions: dict[str, int]) -> int:
