@@ -158,7 +158,7 @@ def ingest(settings: Settings, tmp_path: Path) -> Iterator[Ingest]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3_600)  # the long form's
+@pytest.mark.timeout(10_800)  # the long form's, on a busy machine
 def test_killed_in_every_phase_of_a_batch(settings: Settings, ingest: Ingest, n_crashes: int) -> None:
     create_topics(settings.kafka)
     lake = Lake(settings.lake)
