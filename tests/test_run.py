@@ -59,7 +59,7 @@ def test_the_script_can_be_started() -> None:
         ("--help", ["runtime"]),
         ("test", ["runtime", "dev"]),
         ("check", ["runtime", "dev"]),
-        ("bench", ["runtime", "dev"]),
+        ("bench", ["runtime", "dev", "bench"]),
     ],
 )
 def test_what_a_command_needs(

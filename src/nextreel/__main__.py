@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from nextreel.cli import main as command
 
-        command()
+        command(prog_name="nextreel")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -173,6 +173,11 @@ class RatingsSettings(Section):
 class TrainSettings(Section):
     """The model."""
 
+    engine: Literal["auto", "local", "mllib"] = Field(
+        "auto", description="ALS on this machine or on Spark (MLlib); auto: on this machine up to local_ratings"
+    )
+    local_ratings: Positive = Field(100_000_000, description="ratings that auto trains on this machine, at the most")
+    warm_start: bool = Field(False, description="go on from the current model's factors (local engine only)")
     factors: Positive = Field(16, description="factors of a user and of a title")
     iterations: Positive = Field(10, description="alternating sweeps")
     regularization: float = Field(0.15, gt=0.0, description="of the explicit model, weighted by ratings (ALS-WR)")

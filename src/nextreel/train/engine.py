@@ -1,13 +1,13 @@
 """What an ALS engine is: values of user-title cells in, factors of both sides out."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model.model import Factors
+from nextreel.model.solve import Scaling
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Objective:
     ``explicit``: Σ (value - x·y)² over the known cells, plus λ (Σ n_u |x_u|² + Σ n_t |y_t|²), the weighted
     regularisation of Zhou et al. 2008 (ALS-WR). ``implicit``: Σ c (p - x·y)² over all cells with the preference p = 1
     for a known cell of positive value, else 0, and the confidence c = 1 + α |value| (Hu, Koren, Volinsky 2008), λ
-    weighted by the number of positive cells.
+    weighted as ``scaling`` says: `nextreel.model.solve.implicit`. MLlib knows "positive" alone.
     """
 
     kind: Literal["explicit", "implicit"]
@@ -37,6 +37,12 @@ class Objective:
     regularization: float
     alpha: float = 1.0
     seed: int = 0
+    scaling: Scaling = "positive"
 
 
-Engine = Callable[[Cells, Objective], Factors]
+class Engine(Protocol):
+    """Factorises. ``start`` holds factors that an engine which can goes on from; rows that are new there are zero."""
+
+    def __call__(self, cells: Cells, objective: Objective, start: Factors | None = None) -> Factors:
+        """Return the factors that come closest to the least of ``objective`` on ``cells``."""
+        ...

@@ -19,10 +19,12 @@ from nextreel.lake.locks import names_kept
 from nextreel.model.model import Model
 from nextreel.model.store import ModelStore
 from nextreel.ratings.table import ratings
-from nextreel.settings import RatingsSettings, Settings
+from nextreel.settings import RatingsSettings, Settings, TrainSettings
 from nextreel.train.dataset import Dataset, dataset
+from nextreel.train.engine import Engine
 from nextreel.train.evaluate import Evaluation, evaluate
 from nextreel.train.fit import fit_model
+from nextreel.train.local import local_engine
 from nextreel.train.mllib import mllib_engine
 
 
@@ -73,23 +75,32 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
         data = found.data
     if len(data) == 0:
         raise ModelError(f"{lake.root} has no ratings, and no users and titles to simulate any from")
-    engine = mllib_engine(spark)
+    name, engine = choose_engine(spark, settings.train, len(data))
+    progress(f"{name} ALS, {settings.train.factors} factors, {len(data):,} ratings")
     with watch.step("evaluating on held-out ratings"):
         learned, held_out = data.split(settings.train.test_fraction, settings.train.seed)
         judged = fit_model(learned, settings.train, engine)
         evaluation = evaluate(judged, learned, held_out, settings.train)
     with watch.step("learning from all ratings"):
-        model = fit_model(data, settings.train, engine)
-    with watch.step("storing the model"):
         store = ModelStore(settings.models)
-        version = store.save(model, _facts(settings, data, evaluation, reached))
+        known = store.load() if settings.train.warm_start and store.current() else None
+        model = fit_model(data, settings.train, engine, known)
+    with watch.step("storing the model"):
+        version = store.save(model, {"engine": name} | _facts(settings, data, evaluation, reached))
         store.promote(version)
     return Training(version, model, data, evaluation, found.users, found.titles, watch.seconds)
 
 
+def choose_engine(spark: SparkSession, settings: TrainSettings, n_ratings: int) -> tuple[str, Engine]:
+    """Return the ALS engine for so many ratings, and its name: this machine's unless there are too many, or as set."""
+    fits = n_ratings <= settings.local_ratings
+    if settings.engine == "local" or (settings.engine == "auto" and fits):
+        return "local", local_engine()
+    return "mllib", mllib_engine(spark)
+
+
 def _facts(settings: Settings, data: Dataset, evaluation: Evaluation, reached: Offsets) -> dict[str, Any]:
     return {
-        "engine": "mllib",
         "parameters": settings.train.model_dump(),
         "data": {
             "users": data.n_users,

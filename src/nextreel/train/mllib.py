@@ -5,15 +5,23 @@ import pyarrow as pa
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 
+from nextreel.errors import ModelError
 from nextreel.model.model import Factors, Floats
 from nextreel.train.engine import Cells, Engine, Objective
 
 
 def mllib_engine(spark: SparkSession) -> Engine:
-    """Return MLlib's ALS as an engine."""
+    """Return MLlib's ALS as an engine, which always begins anew.
 
-    def fit(cells: Cells, objective: Objective) -> Factors:
+    It raises `ModelError` for a scaling of λ that MLlib does not have.
+    """
+
+    def fit(cells: Cells, objective: Objective, start: Factors | None = None) -> Factors:
         k = objective.factors
+        if objective.scaling != "positive":
+            raise ModelError(
+                f"MLlib weights λ by positive cells alone; scaling {objective.scaling!r} is the local engine's"
+            )
         if len(cells.value) == 0:
             return Factors(np.zeros((cells.n_users, k), np.float32), np.zeros((cells.n_titles, k), np.float32))
         blocks = max(2, spark.sparkContext.defaultParallelism)

@@ -1,0 +1,236 @@
+"""Compiled loops: ALS's linear systems, one after another, over a range of rows.
+
+They are compiled on first use and kept beside this file (or in the user's cache, where that is read-only). They hold
+no lock of Python's, so that threads may run them side by side; a row's result depends on that row alone.
+"""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Columns = NDArray[np.int32]
+
+#: Sums may be taken in any order, which is what lets them use the whole width of the processor. Infinities stay such.
+_FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+@njit(cache=True, fastmath=_FAST, nogil=True)
+def conjugate_gradients(
+    begin: int,
+    end: int,
+    start: Ints,
+    columns: Columns,
+    weights: Floats,
+    targets: Floats,
+    regularization: Floats,
+    other: Floats,
+    gram: Floats,
+    steps: int,
+    longest: int,
+    out: Floats,
+) -> None:
+    """Improve rows ``begin`` to ``end`` of ``out`` by some steps of conjugate gradients from where they are.
+
+    ``gram`` (k, k) is empty for A = 0; ``longest`` is the length of the longest of these rows. The system's matrix is
+    never made: a step costs 4 n k + 2 k² operations (Takács, Pilászy, Tikk 2011).
+    """
+    k = other.shape[1]
+    y = np.empty((longest, k), np.float32)
+    r = np.empty(k, np.float32)
+    p = np.empty(k, np.float32)
+    q = np.empty(k, np.float32)
+    for row in range(begin, end):
+        first, n = start[row], start[row + 1] - start[row]
+        x = out[row]
+        if not targets[first : first + n].any():  # the right side is 0, and so is x
+            x[:] = 0
+            continue
+        shrink = regularization[row]
+        for f in range(k):
+            r[f] = -shrink * x[f]
+        for g in range(gram.shape[0]):
+            xg = x[g]
+            for f in range(k):
+                r[f] -= xg * gram[g, f]
+        for j in range(n):
+            column = columns[first + j]
+            s = np.float32(0)
+            for f in range(k):
+                y[j, f] = other[column, f]
+                s += other[column, f] * x[f]
+            s = targets[first + j] - weights[first + j] * s
+            for f in range(k):
+                r[f] += s * y[j, f]
+        rr = 0.0  # in float64, whose range holds the squares of all that float32 holds
+        for f in range(k):
+            p[f] = r[f]
+            rr += np.float64(r[f]) * np.float64(r[f])
+        for _ in range(steps):
+            for f in range(k):
+                q[f] = shrink * p[f]
+            for g in range(gram.shape[0]):
+                pg = p[g]
+                for f in range(k):
+                    q[f] += pg * gram[g, f]
+            for j in range(n):
+                s = np.float32(0)
+                for f in range(k):
+                    s += y[j, f] * p[f]
+                s *= weights[first + j]
+                for f in range(k):
+                    q[f] += s * y[j, f]
+            pq = 0.0
+            for f in range(k):
+                pq += np.float64(p[f]) * np.float64(q[f])
+            if not pq > 0.0:
+                break
+            a = np.float32(rr / pq)
+            fresh = 0.0
+            for f in range(k):
+                x[f] += a * p[f]
+                r[f] -= a * q[f]
+                fresh += np.float64(r[f]) * np.float64(r[f])
+            b = np.float32(fresh / rr)
+            rr = fresh
+            for f in range(k):
+                p[f] = r[f] + b * p[f]
+
+
+@njit(cache=True, fastmath=_FAST, nogil=True)
+def cholesky(
+    begin: int,
+    end: int,
+    start: Ints,
+    columns: Columns,
+    weights: Floats,
+    targets: Floats,
+    regularization: Floats,
+    other: Floats,
+    gram: Floats,
+    longest: int,
+    out: Floats,
+) -> None:
+    """Solve rows ``begin`` to ``end`` into ``out``, exactly, in float64.
+
+    Rows of fewer cells than factors are solved in their dual form where A = 0 and all weights are above 0: with
+    Z = √W Y, x = Zᵀ (Z Zᵀ + λ I)⁻¹ (t / √w), an n by n system.
+    """
+    k = other.shape[1]
+    size = k if gram.shape[0] else min(k, longest)
+    y = np.empty((longest, k), np.float64)
+    a = np.empty((k, k), np.float64)
+    z = np.empty((size, size), np.float64)
+    v = np.empty(k, np.float64)
+    for row in range(begin, end):
+        first, n = start[row], start[row + 1] - start[row]
+        x = out[row]
+        if not targets[first : first + n].any():  # the right side is 0, and so is x
+            x[:] = 0
+            continue
+        dual = gram.shape[0] == 0 and n < k
+        for j in range(n):
+            dual = dual and weights[first + j] > 0
+            for f in range(k):
+                y[j, f] = other[columns[first + j], f]
+        if dual:
+            for i in range(n):
+                wi = np.sqrt(np.float64(weights[first + i]))
+                v[i] = targets[first + i] / wi
+                for j in range(i + 1):
+                    s = 0.0
+                    for f in range(k):
+                        s += y[i, f] * y[j, f]
+                    z[i, j] = s * wi * np.sqrt(np.float64(weights[first + j]))
+                z[i, i] += regularization[row]
+            _solve(z, v, n)
+            for f in range(k):
+                s = 0.0
+                for j in range(n):
+                    s += y[j, f] * v[j] * np.sqrt(np.float64(weights[first + j]))
+                x[f] = s
+            continue
+        for g in range(k):
+            v[g] = 0.0
+            for f in range(k):
+                a[g, f] = gram[g, f] if gram.shape[0] else 0.0
+            a[g, g] += regularization[row]
+        for j in range(n):
+            w, t = np.float64(weights[first + j]), np.float64(targets[first + j])
+            for g in range(k):
+                v[g] += t * y[j, g]
+                s = w * y[j, g]
+                for f in range(g + 1):
+                    a[g, f] += s * y[j, f]
+        _solve(a, v, k)
+        for f in range(k):
+            x[f] = v[f]
+
+
+@njit(cache=True, fastmath=_FAST, nogil=True)
+def _solve(a: NDArray[np.float64], v: NDArray[np.float64], n: int) -> None:
+    """Put the solution of a x = v into ``v``; the lower triangle of ``a``, positive definite, becomes its factor."""
+    for i in range(n):
+        for j in range(i + 1):
+            s = a[i, j]
+            for f in range(j):
+                s -= a[i, f] * a[j, f]
+            a[i, j] = np.sqrt(max(s, 1e-300)) if i == j else s / a[j, j]
+    for i in range(n):
+        s = v[i]
+        for f in range(i):
+            s -= a[i, f] * v[f]
+        v[i] = s / a[i, i]
+    for i in range(n - 1, -1, -1):
+        s = v[i] / a[i, i]
+        v[i] = s
+        for f in range(i):
+            v[f] -= s * a[i, f]
+
+
+@njit(cache=True, fastmath=_FAST, nogil=True)
+def add_gram(begin: int, end: int, y: Floats, out: Floats) -> None:
+    """Put Σ y_i y_iᵀ over rows ``begin`` to ``end`` into ``out`` (k, k)."""
+    k = y.shape[1]
+    out[:] = 0
+    for i in range(begin, end):
+        for g in range(k):
+            s = y[i, g]
+            for f in range(k):
+                out[g, f] += s * y[i, f]
+
+
+@njit(cache=True, fastmath=_FAST, nogil=True)
+def squared_error(
+    begin: int,
+    end: int,
+    start: Ints,
+    columns: Columns,
+    weights: Floats,
+    targets: Floats,
+    regularization: Floats,
+    x: Floats,
+    other: Floats,
+    gram: Floats,
+) -> float:
+    """Return Σ over rows ``begin`` to ``end`` of xᵀ A x + Σ_j (w_j s_j² - 2 t_j s_j) + λ |x|², with s_j = x · y_j."""
+    k = other.shape[1]
+    total = 0.0
+    for row in range(begin, end):
+        norm = 0.0
+        for f in range(k):
+            norm += np.float64(x[row, f]) * np.float64(x[row, f])
+        total += regularization[row] * norm
+        for g in range(gram.shape[0]):
+            s = np.float32(0)
+            for f in range(k):
+                s += gram[g, f] * x[row, f]
+            total += np.float64(x[row, g]) * np.float64(s)
+        for j in range(start[row], start[row + 1]):
+            column = columns[j]
+            s = np.float32(0)
+            for f in range(k):
+                s += x[row, f] * other[column, f]
+            total += np.float64(s) * (np.float64(weights[j]) * np.float64(s) - 2.0 * np.float64(targets[j]))
+    return total
