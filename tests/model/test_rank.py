@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nextreel.model import rank
-from nextreel.model.rank import Pairs, top_k, top_k_of_scores
+from nextreel.model.rank import Catalogue, Pairs, top_k, top_k_of_scores
 
 NONE = -math.inf
 
@@ -77,12 +77,12 @@ def problems(draw: st.DrawFn) -> tuple[NDArray[np.float32], NDArray[np.float32],
     return f32(users).reshape(n_users, 2), f32(titles), k, exclude
 
 
-@pytest.mark.parametrize("block_scores", [1, 13, 16_000_000])
+@pytest.mark.parametrize("part_users", [1, 4, 128])
 @given(problem=problems())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_equals_brute_force(block_scores: int, problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equals_brute_force(part_users: int, problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     users, titles, k, exclude = problem
-    monkeypatch.setattr(rank, "_BLOCK_SCORES", block_scores)
+    monkeypatch.setattr(rank, "_PART_USERS", part_users)
     rows, scores = top_k(users, titles, k, pairs_of(exclude))
     assert rows.tolist() == brute_force(users, titles, k, exclude)
     exact = users @ titles.T
@@ -93,13 +93,47 @@ def test_equals_brute_force(block_scores: int, problem: Any, monkeypatch: pytest
     assert unfiltered.tolist() == brute_force(users, titles, k, [set() for _ in exclude])
 
 
-def test_blocks_do_not_change_real_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(1)
-    users, titles = rng.normal(size=(50, 8)).astype(np.float32), rng.normal(size=(70, 8)).astype(np.float32)
-    exclude = pairs_of([set(rng.integers(0, 70, 20).tolist()) for _ in range(50)])
-    whole = top_k(users, titles, 10, exclude)[0]
-    monkeypatch.setattr(rank, "_BLOCK_SCORES", 7 * 70)
-    assert top_k(users, titles, 10, exclude)[0].tolist() == whole.tolist()
+def long_tailed(rng: np.random.Generator, n: int, k: int) -> NDArray[np.float32]:
+    """Factors whose norms vary by orders of magnitude, as those of ALS do with popularity."""
+    found: NDArray[np.float32] = (rng.normal(size=(n, k)) * (1 + rng.pareto(1.2, (n, 1)))).astype(np.float32)
+    return found
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("n_titles", [1, 63, 64, 65, 3_000])
+def test_real_scores_equal_brute_force(n_titles: int, masked: bool) -> None:
+    rng = np.random.default_rng(n_titles)
+    users, titles = long_tailed(rng, 150, 24), long_tailed(rng, n_titles, 24)
+    users[7] = 0
+    out = [set(rng.integers(0, n_titles, 20).tolist()) for _ in users]
+    allowed = rng.random(n_titles) < 0.1 if masked else np.ones(n_titles, np.bool_)
+    rows, scores = Catalogue.of(titles).top_k(users, 10, pairs_of(out), allowed if masked else None)
+    exact = users.astype(np.float64) @ titles.T
+    exact[:, ~allowed] = NONE
+    for user, titles_out in enumerate(out):
+        exact[user, list(titles_out)] = NONE
+    best = np.sort(exact, axis=1)[:, ::-1][:, :10]
+    filled = rows[:, : best.shape[1]] >= 0
+    assert (filled == (best > NONE)).all()
+    assert (rows[:, best.shape[1] :] == -1).all()
+    picked = np.take_along_axis(exact, np.maximum(rows[:, : best.shape[1]], 0), axis=1)
+    np.testing.assert_allclose(picked[filled], best[filled], rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(scores[:, : best.shape[1]][filled], best[filled], rtol=1e-5, atol=1e-3)
+    assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in rows)
+
+
+def test_one_user_gets_what_many_get() -> None:
+    rng = np.random.default_rng(2)
+    users, catalogue = long_tailed(rng, 300, 16), Catalogue.of(long_tailed(rng, 2_000, 16))
+    rows, scores = catalogue.top_k(users, 20, threads=3)
+    for i in range(len(users)):
+        alone = catalogue.top_k(users[i : i + 1], 20)
+        assert (alone[0][0] == rows[i]).all()
+        assert (alone[1][0] == scores[i]).all()
+
+
+def test_a_list_of_nothing() -> None:
+    assert top_k(np.ones((3, 2), np.float32), np.ones((4, 2), np.float32), 0)[0].shape == (3, 0)
 
 
 # Pairs
@@ -108,14 +142,14 @@ def test_blocks_do_not_change_real_scores(monkeypatch: pytest.MonkeyPatch) -> No
 def test_pairs_are_grouped_by_user_in_any_order() -> None:
     pairs = Pairs.of(np.array([2, 0, 2, 4], np.int32), np.array([7, 1, 3, 0], np.int32), 5)
     assert pairs.start.tolist() == [0, 1, 1, 3, 3, 4]
-    assert pairs.titles.tolist() == [1, 7, 3, 0]
+    assert pairs.titles.tolist() == [1, 3, 7, 0]
 
 
 def test_rows_of_pairs_in_the_order_asked_for() -> None:
     pairs = Pairs.of(np.array([2, 0, 2, 4]), np.array([7, 1, 3, 0]), 5)
     some = pairs.rows(np.array([4, 2, 1, 2]))
     assert some.start.tolist() == [0, 1, 3, 3, 5]
-    assert some.titles.tolist() == [0, 7, 3, 7, 3]
+    assert some.titles.tolist() == [0, 3, 7, 3, 7]
 
 
 def test_rows_of_nobody_and_of_no_pairs() -> None:

@@ -1,4 +1,4 @@
-"""Compiled loops: ALS's linear systems, one after another, over a range of rows.
+"""Compiled loops: ALS's linear systems, and the best titles, of one row after another.
 
 They are compiled on first use and kept beside this file (or in the user's cache, where that is read-only). They hold
 no lock of Python's, so that threads may run them side by side; a row's result depends on that row alone.
@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Columns = NDArray[np.int32]
+
+#: Titles scored at a time: as many as fill a few of the widest registers.
+LANES = 64
+#: Users for whom a block of titles is scored while it is in the processor's nearest memory.
+_GROUP = 16
 
 #: Sums may be taken in any order, which is what lets them use the whole width of the processor. Infinities stay such.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -234,3 +239,103 @@ def squared_error(
                 s += x[row, f] * other[column, f]
             total += np.float64(s) * (np.float64(weights[j]) * np.float64(s) - 2.0 * np.float64(targets[j]))
     return total
+
+
+@njit(cache=True, fastmath={"contract"}, nogil=True)
+def best_titles(
+    begin: int,
+    end: int,
+    users: Floats,
+    blocks: NDArray[np.float32],
+    norms: Floats,
+    order: Ints,
+    allowed: NDArray[np.bool_],
+    exclude_start: Ints,
+    exclude: Ints,
+    rows: Ints,
+    scores: Floats,
+) -> None:
+    """Put the best titles of users ``begin`` to ``end`` into ``rows`` and ``scores`` (n, K), best first.
+
+    ``blocks`` (n_blocks, k, LANES) holds titles by falling norm, ``norms`` (n_blocks,) the largest of each block,
+    ``order`` their rows, -1 where a block is not full. ``allowed`` masks rows, or is empty. A user is done when no
+    title to come can be good enough: u · y ≤ |u| |y| (Cauchy, Schwarz), with room for the rounding of k additions.
+    """
+    n_factors, k = users.shape[1], rows.shape[1]
+    found = np.empty(_GROUP, np.int64)
+    bound = np.empty(_GROUP, np.float64)
+    score = np.empty(LANES, np.float32)
+    for first in range(begin, end, _GROUP):
+        n = min(_GROUP, end - first)
+        for g in range(n):
+            norm = 0.0
+            for f in range(n_factors):
+                norm += np.float64(users[first + g, f]) * np.float64(users[first + g, f])
+            bound[g] = np.sqrt(norm) * (1.0 + 2.4e-7 * n_factors)
+            found[g] = 0
+        waiting = n
+        for b in range(len(blocks)):
+            if waiting == 0:
+                break
+            if len(allowed) and not _any_allowed(b, order, allowed):
+                continue
+            for g in range(n):
+                if bound[g] < 0.0:
+                    continue
+                user = first + g
+                full = found[g] == k
+                if full and bound[g] * norms[b] < scores[user, k - 1]:
+                    bound[g] = -1.0
+                    waiting -= 1
+                    continue
+                for t in range(LANES):
+                    score[t] = 0
+                for f in range(n_factors):
+                    factor = users[user, f]
+                    for t in range(LANES):
+                        score[t] += factor * blocks[b, f, t]
+                if full and score.max() < scores[user, k - 1]:
+                    continue
+                for t in range(LANES):
+                    row = order[b * LANES + t]
+                    s = score[t]
+                    if row < 0 or (len(allowed) and not allowed[row]):
+                        continue
+                    if found[g] == k and not _before(s, row, scores[user, k - 1], rows[user, k - 1]):
+                        continue
+                    if _contains(exclude, exclude_start[user], exclude_start[user + 1], row):
+                        continue
+                    place = min(found[g], k - 1)
+                    while place > 0 and _before(s, row, scores[user, place - 1], rows[user, place - 1]):
+                        scores[user, place] = scores[user, place - 1]
+                        rows[user, place] = rows[user, place - 1]
+                        place -= 1
+                    scores[user, place] = s
+                    rows[user, place] = row
+                    found[g] = min(found[g] + 1, k)
+
+
+@njit(cache=True, nogil=True)
+def _before(score: float, row: int, other_score: float, other_row: int) -> bool:
+    return score > other_score or (score == other_score and row < other_row)
+
+
+@njit(cache=True, nogil=True)
+def _any_allowed(block: int, order: Ints, allowed: NDArray[np.bool_]) -> bool:
+    for row in order[block * LANES : (block + 1) * LANES]:  # noqa: SIM110 (a generator does not compile)
+        if row >= 0 and allowed[row]:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _contains(values: Ints, begin: int, end: int, value: int) -> bool:
+    """Tell whether a range of ascending values has this one."""
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low < end and values[low] == value

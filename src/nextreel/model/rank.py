@@ -1,29 +1,39 @@
-"""The top K of the catalogue. One kernel for batch export, the server and evaluation."""
+"""The top K of the catalogue. One kernel for batch export, the server and evaluation.
+
+Titles are scanned by falling norm, and a user's scan ends where no title to come can be good enough: exact, and on
+factors of long-tailed data far less work than scoring everything.
+"""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nextreel.model import kernels
+from nextreel.model.cores import n_cores
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 #: Scores held at a time: 64 MB.
 _BLOCK_SCORES = 16_000_000
+#: Users that a thread takes at a time.
+_PART_USERS = 128
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Titles of each of n users: those of user i are ``titles[start[i]:start[i + 1]]``."""
+    """Titles of each of n users: those of user i are ``titles[start[i]:start[i + 1]]``, ascending."""
 
     start: Ints
     titles: Ints
 
     @classmethod
     def of(cls, users: NDArray[np.integer], titles: NDArray[np.integer], n_users: int) -> "Pairs":
-        """Group pairs, given as two columns in any order, by user."""
-        order = np.argsort(users, kind="stable")
+        """Group pairs, given as two columns in any order, by user, then title."""
+        order = np.lexsort((titles, users))
         start = np.zeros(n_users + 1, np.int64)
         np.cumsum(np.bincount(users, minlength=n_users), out=start[1:])
         return cls(start, titles[order].astype(np.int64))
@@ -44,23 +54,65 @@ def blocks(n_users: int, n_titles: int) -> Iterator[Ints]:
         yield np.arange(begin, min(n_users, begin + step))
 
 
-def top_k(users: Floats, titles: Floats, k: int, exclude: Pairs | None = None) -> tuple[Ints, Floats]:
-    """Return the ``k`` titles with the highest scores ``users @ titles.T`` for each user, best first.
+@dataclass(frozen=True)
+class Catalogue:
+    """Factors of titles, laid out to be scanned: in blocks by falling norm, see `kernels.best_titles`."""
 
-    ``users`` has shape (n, factors), ``titles`` (n_titles, factors); ``exclude`` holds titles left out of each
-    user's list. Equal scores go to the lower row, so that answers are reproducible. Returns title rows and scores,
-    both (n, k); a list that runs out of titles ends in row -1 with score -inf.
-    """
-    n = len(users)
-    rows = np.full((n, k), -1, np.int64)
-    best = np.full((n, k), -np.inf, np.float32)
-    for block in blocks(n, len(titles)):
-        scores = users[block] @ titles.T
-        if exclude is not None:
-            out = exclude.rows(block)
-            scores[np.repeat(np.arange(len(block)), np.diff(out.start)), out.titles] = -np.inf
-        rows[block], best[block] = top_k_of_scores(scores, k)
-    return rows, best
+    n_titles: int
+    blocks: Floats
+    norms: Floats
+    order: Ints
+
+    @classmethod
+    def of(cls, factors: Floats) -> "Catalogue":
+        """Lay out factors of titles (n_titles, k)."""
+        n, k = factors.shape
+        squares = np.einsum("nk,nk->n", factors, factors, dtype=np.float64)
+        norms = np.sqrt(squares) * (1 + 1e-6)  # never less than the norm
+        order = np.argsort(-norms, kind="stable")
+        n_blocks = -(-n // kernels.LANES)
+        places = np.full(n_blocks * kernels.LANES, -1, np.int64)
+        places[:n] = order
+        filled = np.zeros((n_blocks * kernels.LANES, k), np.float32)
+        filled[:n] = factors[order]
+        blocks = np.ascontiguousarray(filled.reshape(n_blocks, kernels.LANES, k).transpose(0, 2, 1))
+        return cls(n, blocks, norms[order[:: kernels.LANES]].astype(np.float32), places)
+
+    def top_k(
+        self,
+        users: Floats,
+        k: int,
+        exclude: Pairs | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+    ) -> tuple[Ints, Floats]:
+        """Return the ``k`` titles with the highest scores for each of ``users`` (n, factors), best first.
+
+        ``exclude`` holds titles left out of each user's list, ``allowed`` (n_titles,) masks what may be in any. Equal
+        scores go to the lower row, so that answers are reproducible. Returns title rows and scores, both (n, k); a
+        list that runs out of titles ends in row -1 with score -inf.
+        """
+        n = len(users)
+        rows, scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
+        out = exclude or Pairs(np.zeros(n + 1, np.int64), np.zeros(0, np.int64))
+        mask = np.zeros(0, np.bool_) if allowed is None else allowed
+        layout = (np.ascontiguousarray(users, np.float32), self.blocks, self.norms, self.order)
+
+        def part(begin: int) -> None:
+            end = min(begin + _PART_USERS, n)
+            kernels.best_titles(begin, end, *layout, mask, out.start, out.titles, rows, scores)
+
+        if n <= _PART_USERS and k > 0:
+            part(0)
+        elif k > 0:
+            with ThreadPoolExecutor(threads or n_cores()) as pool:
+                list(pool.map(part, range(0, n, _PART_USERS)))
+        return rows, scores
+
+
+def top_k(users: Floats, titles: Floats, k: int, exclude: Pairs | None = None) -> tuple[Ints, Floats]:
+    """Return the ``k`` best titles of a catalogue that is scanned once: see `Catalogue.top_k`."""
+    return Catalogue.of(titles).top_k(users, k, exclude)
 
 
 def top_k_of_scores(scores: Floats, k: int) -> tuple[Ints, Floats]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model.model import Floats, Model
-from nextreel.model.rank import Ints, Pairs, top_k
+from nextreel.model.rank import Catalogue, Ints, Pairs
 
 
 @dataclass(frozen=True)
@@ -27,31 +27,20 @@ def recommend(model: Model, users: Ints, k: int, seen: Pairs, offered: NDArray[n
     ``seen`` holds the titles that each of all users has rated, which are left out; ``offered`` (n_titles,) masks the
     titles that may be recommended.
     """
-    columns = np.flatnonzero(offered)
-    place = np.full(len(offered), -1, np.int64)
-    place[columns] = np.arange(len(columns))
-    excluded = _among(seen.rows(users), place)
+    excluded = seen.rows(users)
     personal = model.known_users[users]
     titles = np.full((len(users), k), -1, np.int64)
     ones = np.ones((len(users), 1), np.float32)
     for group, own, catalogue in (
-        (personal, model.ranking_factors.users[users], model.ranking_factors.titles[columns]),
-        (~personal, ones, model.popularity[columns, None]),
+        (personal, model.ranking_factors.users[users], model.ranking_factors.titles),
+        (~personal, ones, model.popularity[:, None]),
     ):
         rows = np.flatnonzero(group)
-        titles[rows] = top_k(own[rows], catalogue, k, excluded.rows(rows))[0]
+        titles[rows] = Catalogue.of(catalogue).top_k(own[rows], k, excluded.rows(rows), offered)[0]
     found = titles >= 0
-    titles[found] = columns[titles[found]]
     ratings = np.full(titles.shape, np.nan, np.float32)
     ratings[found] = model.predict(np.repeat(users, found.sum(1)), titles[found])
     return Recommendations(titles, ratings, personal)
-
-
-def _among(pairs: Pairs, place: Ints) -> Pairs:
-    """Return the pairs whose title has a place, by that place."""
-    placed = place[pairs.titles]
-    user = np.repeat(np.arange(len(pairs.start) - 1), np.diff(pairs.start))
-    return Pairs.of(user[placed >= 0], placed[placed >= 0], len(pairs.start) - 1)
 
 
 def most_alike(model: Model, title: int, others: Ints) -> int:

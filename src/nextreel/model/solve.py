@@ -9,7 +9,6 @@ A row's factors x minimise a weighted squared error over its cells j of value v_
 Both are linear systems of one form, (A + Σ_j w_j y_j y_jᵀ + λ I) x = Σ_j t_j y_j.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model import kernels
+from nextreel.model.cores import n_cores
 from nextreel.model.model import Floats
 
 #: Rows are dealt out in this many parts of like work: enough that threads end together.
@@ -166,20 +166,6 @@ def gram(factors: Floats, threads: int | None = None) -> Floats:
         for each in pool.map(part, begins):
             total += each
     return total.astype(np.float32)
-
-
-def compile_kernels() -> None:
-    """Compile all there is to compile, or load it from where it is kept: who trains next does not wait for it."""
-    one = np.zeros(1, np.int32)
-    rows, other = Rows.of(one, one, np.ones(1, np.float32), 1), np.ones((1, 1), np.float32)
-    for systems in (explicit(rows, 1.0), implicit(rows, other, 1.0, 1.0)):
-        for steps in (None, 1):
-            loss(systems, solve(systems, other, steps=steps), other)
-
-
-def n_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_parts(work: Callable[[int, int], T], rows: Rows, threads: int | None) -> list[T]:
