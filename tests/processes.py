@@ -3,18 +3,20 @@
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 
-def child(of: subprocess.Popen[Any], argument: str) -> psutil.Process:
-    """Wait until a process below ``of`` has this argument; return it."""
+def child(of: subprocess.Popen[Any], argument: str, program: str = "") -> psutil.Process:
+    """Wait until a process below ``of`` has this argument, and is this program if one is given; return it."""
     deadline = time.monotonic() + 60
     while of.poll() is None and time.monotonic() < deadline:
         for process in _below(of):
             with suppress(psutil.Error):  # it has ended meanwhile
-                if argument in process.cmdline():
+                command = process.cmdline()
+                if argument in command and program in ("", Path(command[0]).name):
                     return process
         time.sleep(0.01)
     of.kill()

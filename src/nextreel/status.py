@@ -14,13 +14,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from nextreel.errors import KafkaError
+from nextreel.ingest.gaps import loss, made_anew
 from nextreel.ingest.progress import lag_behind
-from nextreel.kafka.topics import topic_ids, topics_by_type
+from nextreel.kafka.topics import NO_ID, topics_by_type
 from nextreel.kafka.watermarks import WatermarkReader, Watermarks
 from nextreel.lake import batches
+from nextreel.lake.commit import committed_offsets
 from nextreel.lake.footers import newest_message
 from nextreel.lake.layout import BATCHES, QUARANTINE, Lake
-from nextreel.lake.ledger import Ledger, read_ledger
+from nextreel.lake.ledger import Ledger, Offsets, read_ledger
 from nextreel.lake.locks import writer
 from nextreel.lake.stats import TableStats, stats
 from nextreel.model.store import ModelStore
@@ -114,27 +116,26 @@ def _lag(settings: Settings, lake: Lake, ledger: Ledger) -> tuple[dict[str, int]
     try:
         reader = WatermarkReader(settings.kafka.client_config, _KAFKA_SECONDS)
         marks = reader.read(topics)
-        ids = topic_ids(settings.kafka.client_config, [t for t in topics if known.get(t) and t in ledger.offsets])
     except KafkaError as error:
         return None, str(error)
-    others = [topic for topic, found in ids.items() if found and found != known[topic]]
-    anew = next(_made_anew(lake, others, marks, ledger), None)
+    reached = committed_offsets(lake)
+    others = [
+        t for t, i in reader.topic_ids.items() if t in reached and known.get(t) and i not in ("", NO_ID, known[t])
+    ]
+    anew = next(_made_anew(lake, others, marks, reached), None)
     if anew and settings.ingest.fail_on_data_loss:
-        return None, (
-            f"ingest stops: {anew}: its messages up to where the lake has come would be lost. Begin a new lake, or set "
-            "ingest.fail_on_data_loss = false to go on from there."
-        )
+        return None, f"ingest stops: {loss(anew)}"
     lag = lag_behind(marks, ledger.offsets, settings.ingest.starting_offsets)
     found = {topic: sum(partitions.values()) for topic, partitions in lag.items()}
     return found, f"{anew}: its messages up to where the lake has come are not read" if anew else None
 
 
-def _made_anew(lake: Lake, others: list[str], marks: Watermarks, ledger: Ledger) -> Iterator[str]:
+def _made_anew(lake: Lake, others: list[str], marks: Watermarks, offsets: Offsets) -> Iterator[str]:
     """Yield what says that a topic was made anew: another id than that of the lake's, or an end before the lake's."""
     for topic in others:
-        yield f"{topic} was deleted and made anew since {lake.root} was filled from it"
+        yield made_anew(lake, topic)
     for topic, found in marks.items():
-        for partition, reached in ledger.offsets.get(topic, {}).items():
+        for partition, reached in offsets.get(topic, {}).items():
             _, end = found.get(int(partition), (0, 0))
             if reached > end:
                 yield f"{topic} was made anew (partition {partition} ends at {end:,}, {lake.root} is at {reached:,})"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -15,6 +16,7 @@ from pyspark.sql import SparkSession
 from tests.processes import child
 
 from nextreel.errors import NextreelError
+from nextreel.java import find_java
 from nextreel.lake import jvm, session
 from nextreel.lake.session import spark_session
 from nextreel.settings import Settings, load
@@ -72,18 +74,33 @@ def test_it_starts_from_its_class_archive_or_leaves_one(spark: SparkSession) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_who_is_interrupted_at_its_start_leaves_no_jvm(tmp_path: Path, end: signal.Signals) -> None:
+@pytest.mark.parametrize(("end", "delay"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGTERM, 2.5)])
+def test_who_is_interrupted_at_its_start_leaves_no_jvm(tmp_path: Path, end: signal.Signals, delay: float) -> None:
     secret = {"spark.hadoop.fs.s3a.secret.key": 'not for "ps": \\ü=1', "spark.hadoop.a key:": " #!"}
     sets = [part for key, value in secret.items() for part in ("--set", f"spark.conf.{key}={value}")]
     environment = os.environ | {"NEXTREEL_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "nextreel", *sets, "train"]
     with subprocess.Popen(command, env=environment, start_new_session=True) as train:
-        java = child(train, "org.apache.spark.deploy.SparkSubmit")
-        assert not any("not for" in argument for argument in java.cmdline())
-        train.send_signal(end)
-        assert train.wait(60) == 130
-        assert not java.is_running()
+        try:
+            java = child(train, "org.apache.spark.deploy.SparkSubmit", "java")
+            assert not any("not for" in argument for argument in java.cmdline())
+            time.sleep(delay)
+            train.send_signal(end)
+            assert train.wait(60) == 130
+            assert not java.is_running()
+        finally:
+            train.kill()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no such processes there")
+def test_archives_that_nobody_will_finish_go(tmp_path: Path) -> None:
+    old, new, own = (tmp_path / f"spark-0123.{pid}" for pid in (2**22 + 1, 2**22 + 2, os.getpid()))
+    for archive in (old, new, own):
+        archive.touch()
+    for archive in (old, own):
+        os.utime(archive, (0, 0))
+    session._archive_options(find_java(), tmp_path)
+    assert [path.exists() for path in (old, new, own)] == [False, True, True]
 
 
 def test_its_settings_reach_it_as_they_were_given(spark: SparkSession, tmp_path: Path) -> None:

@@ -51,14 +51,23 @@ def check_topics(lake: Lake, ids: Mapping[str, str], fail: bool) -> None:
         if not known.get(topic) or not ids.get(topic) or known[topic] == ids[topic]:
             continue
         if fail:
-            raise DataLossError(
-                f"{topic} was deleted and made anew since {lake.root} was filled from it: its messages up to where the "
-                "lake has come would be lost. Begin a new lake, or set ingest.fail_on_data_loss = false to go on from "
-                "there."
-            )
+            raise DataLossError(loss(made_anew(lake, topic)))
         for partition, reached in partitions.items():
             gap = Gap(topic, int(partition), 0, reached, "the topic was made anew: what came before is not read")
             _log.warning("%s. Going on at %s.", gap, f"{reached:,}")
             write_gap(lake.gaps, gap)
     if known != {**known, **ids}:
         write_json(lake.topics, {**known, **ids})
+
+
+def made_anew(lake: Lake, topic: str) -> str:
+    """Return what to say of a topic that has another id than the lake knows."""
+    return f"{topic} was deleted and made anew since {lake.root} was filled from it"
+
+
+def loss(why: str) -> str:
+    """Return what to say where ingest stops rather than lose what a topic that was made anew holds."""
+    return (
+        f"{why}: its messages up to where the lake has come would be lost. Begin a new lake, or set "
+        "ingest.fail_on_data_loss = false to go on from there."
+    )

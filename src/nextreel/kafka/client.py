@@ -49,6 +49,10 @@ _PASSING = {
 }
 
 
+#: Settings whose values are named in errors: what is wrong with them is their name.
+_PUBLIC = {"security.protocol", "sasl.mechanism", "sasl.mechanisms"}
+
+
 class Heard:
     """What a client's error callback has heard last: why a request that timed out had no answer."""
 
@@ -77,10 +81,13 @@ def new_client(kind: Callable[[dict[str, Any]], Client], config: Mapping[str, st
         if not _is_untaken(error):
             raise
         told = _told(error)
-        wrong = (name for name, value in config.items() if told == _refusal(kind, {name: value}))
+        # A client that cannot be made may miss a setting: then what is there is not at fault by itself.
+        blamed = {} if "Failed to create" in told else config
+        wrong = (name for name, value in blamed.items() if told == _refusal(kind, {name: value}))
         where = _key(next(wrong, None))
+        hidden = [value for name, value in config.items() if name not in _PUBLIC]
         raise SettingsError(
-            f"{where}: {_without(config.values(), told)} (so says librdkafka; its CONFIGURATION.md lists its settings)"
+            f"{where}: {_without(hidden, told)} (so says librdkafka; its CONFIGURATION.md lists its settings)"
         ) from None
 
 

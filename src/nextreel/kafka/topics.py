@@ -14,7 +14,7 @@ from nextreel.settings import KafkaSettings
 _SECONDS = 10.0
 
 #: What brokers answer that give topics no ids: zero.
-_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
 def topics_by_type(kafka: KafkaSettings) -> dict[EventType, str]:
@@ -58,7 +58,7 @@ def topic_ids(config: Mapping[str, str], topics: Iterable[str]) -> dict[str, str
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
                 raise missing(topic, error.args[0]) from None
-    return {topic: "" if found == _NO_ID else found for topic, found in ids.items()}
+    return {topic: "" if found == NO_ID else found for topic, found in ids.items()}
 
 
 def missing(topic: str, error: KafkaError) -> errors.KafkaError:

@@ -16,6 +16,8 @@ from types import FrameType
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
+from nextreel.errors import SettingsError
+
 _EXIT_SECONDS = 60.0
 #: From a call that a dying JVM does not answer to its end.
 _LAST_SECONDS = 3.0
@@ -25,15 +27,20 @@ _PLAIN = frozenset(string.ascii_letters + string.digits + "./-_,")
 
 
 def launch(conf: Mapping[str, str]) -> None:
-    """Start the JVM. Its settings go by a file of ours alone, since everybody sees a command's arguments.
+    """Start the JVM. Its settings go by a file that only we can read, since everybody sees a command's arguments.
 
-    An interrupt waits until it has started: before, there is no handle by which to end it.
+    Java's own options become arguments all the same. An interrupt waits until the JVM has started: before, there is no
+    handle by which to end it. Raises `SettingsError` where PYSPARK_SUBMIT_ARGS names another file of settings.
     """
+    given = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
+    if "--properties-file" in given:
+        raise SettingsError(
+            "PYSPARK_SUBMIT_ARGS has --properties-file: Spark takes one, and settings spark.conf fill it"
+        )
     with tempfile.TemporaryDirectory() as folder, _interrupts_held():
         file = Path(folder, "spark.properties")
         file.touch(mode=0o600)
         file.write_text(properties(conf), "ascii")
-        given = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
         arguments = f"--load-spark-defaults --properties-file {shlex.quote(str(file))} {given}"
         with environment({"PYSPARK_SUBMIT_ARGS": arguments}):
             SparkContext._ensure_initialized()
@@ -41,9 +48,12 @@ def launch(conf: Mapping[str, str]) -> None:
 
 def end() -> bool:
     """End the JVM, if there is one; tell whether it ended by itself, having written all it had to write."""
-    gateway = SparkContext._gateway
+    gateway, context = SparkContext._gateway, SparkContext._active_spark_context
     if gateway is None:
         return False
+    with suppress(Exception):  # a session that was not finished may fail in any way
+        if context is not None:
+            context.stop()
     with suppress(Py4JError, OSError):
         gateway.shutdown()
     jvm: subprocess.Popen[bytes] = gateway.proc
@@ -96,22 +106,24 @@ def environment(values: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Let the first interrupt come at the block's end, and a second one at once."""
+    """Let the first interrupt come at the block's end, and a second one at once. Ignored signals stay ignored."""
     held: list[int] = []
-    kept = {}
 
     def hold(number: int, frame: FrameType | None) -> None:
         if held:
             raise KeyboardInterrupt
         held.append(number)
 
-    if threading.current_thread() is threading.main_thread():  # others get no signals
-        kept = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = {number: handler for number, handler in kept.items() if handler not in (signal.SIG_IGN, None)}
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        kept = {}
+    for number in kept:
+        signal.signal(number, hold)
     try:
         yield
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-    if held:
-        end()
-        raise KeyboardInterrupt
+        if held:
+            raise KeyboardInterrupt

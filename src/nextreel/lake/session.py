@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ from nextreel.lake import jvm
 from nextreel.settings import Settings
 
 _DUMP_SECONDS = 60.0
+#: An orphaned JVM may take so long to write its archive.
+_LEFT_SECONDS = 600.0
 
 _CONF = {
     "spark.ui.enabled": "false",
@@ -81,17 +84,20 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     builder = SparkSession.builder
     for key, value in conf.items():
         builder = builder.config(key, value)
-    with _output_to(_log(settings)), jvm.environment(environment), spark_errors(settings):
-        if SparkContext._gateway is None:
-            jvm.launch(conf)
+    fresh = SparkContext._gateway is None
+    with _output_to(_log(settings)), jvm.environment(environment):
         try:
-            spark = builder.getOrCreate()
+            with spark_errors(settings):  # their text lies in the JVM
+                if fresh:
+                    jvm.launch(conf)
+                spark = builder.getOrCreate()
             # It would print a traceback where the JVM is gone, which whoever misses it says in a line.
             vars(spark.sparkContext._accumulatorServer)["handle_error"] = lambda *_: None
             return spark
         except BaseException:
-            if SparkContext._active_spark_context is None:
+            if fresh:
                 jvm.end()
+                _discard(_unfinished_archive(conf.get("spark.driver.extraJavaOptions")))
             raise
 
 
@@ -134,7 +140,9 @@ def spark_errors(settings: Settings) -> Iterator[None]:
             raise kind(carried.group(2)) from None
         alive = isinstance(error, (PySparkException, Py4JJavaError))  # it has answered
         ended = None if alive else jvm.exit_code()
-        first = text.strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        lines = text.strip().splitlines() or [type(error).__name__]
+        named = len(lines) > 1 and lines[1].startswith(": ")  # Java's exception, below which call of ours it came from
+        first = (lines[1][2:] if named else lines[0]).rstrip(".")
         first = first if ended is None else f"Spark's JVM has ended with code {ended}"
         raise errors.SparkError(f"{first}. {_log(settings)} may say more.") from error
 
@@ -168,12 +176,12 @@ def stop_spark(spark: SparkSession) -> None:
     """Stop the session and wait for its JVM to end; the first one leaves its class archive behind."""
     written = None
     with suppress(Py4JError, OSError):  # the JVM is gone already, or a call to it was interrupted
-        options = spark.conf.get("spark.driver.extraJavaOptions", "") or ""
-        written = re.search(r"-XX:ArchiveClassesAtExit=(\S+)", options)
+        written = _unfinished_archive(spark.conf.get("spark.driver.extraJavaOptions", ""))
         spark.stop()
-    ended = jvm.end()
-    if ended and written and (fresh := Path(written.group(1))).exists():
-        fresh.replace(fresh.with_suffix(".jsa"))
+    if not jvm.end():
+        _discard(written)
+    elif written and written.exists():
+        written.replace(written.with_suffix(".jsa"))
 
 
 def _cache_folder() -> Path:
@@ -255,8 +263,32 @@ def _archive_options(home: Path, cache: Path) -> list[str]:
         return []
     if archive.exists():
         return [f"-XX:SharedArchiveFile={base}{archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+    for left in cache.glob("spark-*.[0-9]*"):  # by processes that were killed before they could name it
+        if not _is_alive(int(left.suffix[1:])) and time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+            left.unlink(missing_ok=True)
     shared = [f"-XX:SharedArchiveFile={base.removesuffix(os.pathsep)}"] if base else []
     return [*shared, f"-XX:ArchiveClassesAtExit={archive.with_suffix(f'.{os.getpid()}')}", "-Xlog:cds*=off"]
+
+
+def _unfinished_archive(options: str | None) -> Path | None:
+    """Return where a JVM with these options writes its archive as it ends."""
+    found = re.search(r"-XX:ArchiveClassesAtExit=(\S+)", options or "")
+    return Path(found.group(1)) if found else None
+
+
+def _discard(archive: Path | None) -> None:
+    if archive is not None:
+        archive.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # somebody else's
+    return True
 
 
 def _archive(home: Path, cache: Path) -> Path:
