@@ -19,24 +19,35 @@ _FACTORS = 8
 
 @dataclass(frozen=True)
 class Ratings:
-    """n ratings: ``user``, ``title`` (rows), ``stars``, each (n,)."""
+    """n ratings: ``user``, ``title`` (rows), ``stars``, each (n,), and ``at``, seconds, where known."""
 
     n_users: int
     n_titles: int
     user: NDArray[np.int32]
     title: NDArray[np.int32]
     stars: NDArray[np.float32]
+    at: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.stars)
 
     def where(self, kept: NDArray[np.bool_]) -> "Ratings":
         """Return some of the ratings, over the same users and titles."""
-        return Ratings(self.n_users, self.n_titles, self.user[kept], self.title[kept], self.stars[kept])
+        columns = (self.user[kept], self.title[kept], self.stars[kept], self.at[kept])
+        return Ratings(self.n_users, self.n_titles, *columns)
 
     def split(self, share: float, seed: int = 1) -> tuple["Ratings", "Ratings"]:
         """Return the ratings to learn from and a share of them, drawn at random, held out."""
         held_out = np.random.default_rng(seed).random(len(self)) < share
+        return self.where(~held_out), self.where(held_out)
+
+    def split_by_time(self, share: float) -> tuple["Ratings", "Ratings"]:
+        """Return each user's ratings but the last share of them, and those."""
+        order = np.lexsort((self.title, self.at, self.user))
+        counts = np.bincount(self.user, minlength=self.n_users)
+        place = np.arange(len(self)) - np.repeat(np.cumsum(counts) - counts, counts)
+        held_out = np.empty(len(self), np.bool_)
+        held_out[order] = place >= np.ceil(np.repeat(counts, counts) * (1 - share))
         return self.where(~held_out), self.where(held_out)
 
     def cells(self, value: NDArray[np.float32]) -> Cells:
@@ -55,7 +66,8 @@ def generated(n_users: int = 30_000, n_titles: int = 8_000, draws: int = 2_500_0
     x, y = (rng.standard_normal((n, _FACTORS), np.float32) for n in (n_users, n_titles))
     stars = np.float32(3.5) + np.einsum("nk,nk->n", x[user], y[title]) * np.float32(0.5 / np.sqrt(_FACTORS))
     stars += rng.standard_normal(len(pairs), np.float32) * np.float32(0.7)
-    return Ratings(n_users, n_titles, user, title, np.clip(np.round(stars * 2) / 2, 0.5, 5.0).astype(np.float32))
+    halves = np.clip(np.round(stars * 2) / 2, 0.5, 5.0).astype(np.float32)
+    return Ratings(n_users, n_titles, user, title, halves, np.zeros(len(pairs), np.int64))
 
 
 def movielens(folder: Path) -> Ratings:
@@ -64,4 +76,5 @@ def movielens(folder: Path) -> Ratings:
     users, user = np.unique(table["userId"].to_numpy(), return_inverse=True)
     titles, title = np.unique(table["movieId"].to_numpy(), return_inverse=True)
     stars = table["rating"].to_numpy().astype(np.float32)
-    return Ratings(len(users), len(titles), user.astype(np.int32), title.astype(np.int32), stars)
+    at = table["timestamp"].to_numpy().astype(np.int64)
+    return Ratings(len(users), len(titles), user.astype(np.int32), title.astype(np.int32), stars, at)
