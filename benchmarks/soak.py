@@ -31,6 +31,7 @@ _WARM_UP_SECONDS = 30.0
 _SAMPLE_SECONDS = 5.0
 _PERIODS = 6
 _SHOWN = ("latest_offset", "stage", "commit")
+_KINDS = ("driver", "jvm", "workers")
 
 _Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -88,29 +89,31 @@ def run(arguments: list[str]) -> dict[str, Any]:
 
 
 def _watch(pid: int, seconds: float) -> _Floats:
-    """Return samples of shape (n, 2): seconds since 1970, MB that the ingest and all its processes hold."""
+    """Return samples of shape (n, 1 + kinds): seconds since 1970, MB that the ingest's processes hold, by kind."""
     time.sleep(_WARM_UP_SECONDS)
     samples, began = [], time.time()
     while time.time() < began + seconds:
-        samples.append((time.time(), _held_mb(psutil.Process(pid))))
+        samples.append((time.time(), *_held_mb(psutil.Process(pid))))
         time.sleep(_SAMPLE_SECONDS)
     return np.array(samples)
 
 
-def _held_mb(parent: psutil.Process) -> float:
-    """Return the memory of a process and its children; pages that they share count once on Linux."""
-    held = 0
+def _held_mb(parent: psutil.Process) -> list[float]:
+    """Return the memory of a process, its JVM and that one's workers; pages that they share count once on Linux."""
+    held = dict.fromkeys(_KINDS, 0)
     for process in [parent, *parent.children(recursive=True)]:
         try:
-            info = process.memory_full_info()
+            java, info = process.name() == "java", process.memory_full_info()
         except psutil.Error:  # it has just ended
             continue
-        held += getattr(info, "pss", info.rss)
-    return held / 1e6
+        kind = "driver" if process == parent else "jvm" if java else "workers"
+        held[kind] += getattr(info, "pss", info.rss)
+    return [held[kind] / 1e6 for kind in _KINDS]
 
 
 def _period(memory: _Floats, batches: pa.Table, begin: float, end: float) -> dict[str, Any]:
-    held = memory[(memory[:, 0] >= begin) & (memory[:, 0] < end), 1]
+    kinds = memory[(memory[:, 0] >= begin) & (memory[:, 0] < end), 1:]
+    held = kinds.sum(1)
     at = batches["committed_at"].cast(pa.int64()).to_numpy() / 1e6
     within = (at >= begin) & (at < end)
     seconds, age = (batches[name].to_numpy()[within] for name in ("seconds", "newest_age_seconds"))
@@ -121,6 +124,7 @@ def _period(memory: _Floats, batches: pa.Table, begin: float, end: float) -> dic
         "messages": int(batches["messages"].to_numpy()[within].sum()),
         "memory_mb_median": round(float(np.median(held))),
         "memory_mb_most": round(float(held.max())),
+        "memory_mb_by_kind": dict(zip(_KINDS, np.median(kinds, axis=0).round().tolist(), strict=True)),
         "batch_seconds_p50": round(float(np.nanpercentile(seconds, 50)), 3),
         "batch_seconds_p95": round(float(np.nanpercentile(seconds, 95)), 3),
         "newest_age_seconds_p50": round(float(np.nanpercentile(age, 50)), 3),
@@ -131,13 +135,17 @@ def _period(memory: _Floats, batches: pa.Table, begin: float, end: float) -> dic
 def show(result: dict[str, Any]) -> None:
     """Print one line a period."""
     ours = result["ours"]
-    print("  micro-batches   messages   memory MB (most)   batch seconds p50, p95   " + ", ".join(_SHOWN))
+    print(
+        "  micro-batches   messages   memory MB (most)   batch seconds p50, p95   " + ", ".join(_SHOWN) + "   median MB"
+    )
     for p in ours["periods"]:
         memory = f"{p['memory_mb_median']:,} ({p['memory_mb_most']:,})"
+        kinds = ", ".join(f"{kind} {held:,.0f}" for kind, held in p["memory_mb_by_kind"].items())
         print(
             f"  {p['batches']:13,} {p['messages']:10,} {memory:>18}   "
             f"{p['batch_seconds_p50']:.3f}, {p['batch_seconds_p95']:.3f}             "
             + ", ".join(f"{seconds:.3f}" for seconds in p["phases"].values())
+            + f"   {kinds}"
         )
     recount = "the lake recounted: right" if ours["verified"] else f"THE LAKE IS NOT RIGHT: {ours['verify']}"
     raw = f"{ours['messages']:,} messages, {ours['raw_bytes'] / 1e9:.2f} GB of JSON"
