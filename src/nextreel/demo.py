@@ -20,11 +20,13 @@ from nextreel.feed import Feed
 from nextreel.ingest.metrics import served
 from nextreel.ingest.observe import Observer
 from nextreel.ingest.query import Batch, Totals, start_ingest
-from nextreel.insight.export import recommendations_table, write_csv
+from nextreel.insight.export import recommendations_table, write_recommendations
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import Delivery, EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.lake.session import spark_errors, spark_session, stop_spark, warm_up
+from nextreel.model.model import Model
+from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
 from nextreel.train.job import Training, train
 
@@ -138,10 +140,16 @@ class Demo:
         training = train(self._spark, self._settings, self._progress.step)
         self._seconds |= training.seconds
         with self._step("writing recommendations"):
-            seen, k = training.data.pairs(), self._settings.export.top_k
-            table = recommendations_table(training.model, seen, training.users, training.titles, k)
-            path = write_csv(table, self._settings.exports)
+            model, k = self._serving(training), self._settings.export.top_k
+            seen = training.data.pairs_of(model.user_ids, model.title_ids)
+            table = recommendations_table(model, seen, training.users, training.titles, k)
+            path = write_recommendations([table], self._settings.exports)
         return Outcome(sent, self._ingested, training, table, path, dict(self._seconds))
+
+    def _serving(self, training: Training) -> Model:
+        """Return the model that recommends: the current one, or where none is, what was just learned."""
+        store = ModelStore(self._settings.models)
+        return training.model if training.verdict.promoted or store.current() is None else store.load()
 
     def _send_history(self, task: "_Task") -> None:
         self._feed = self._make_feed()

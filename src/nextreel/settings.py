@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,10 +53,27 @@ def _filled(value: Any) -> Any:
     return value
 
 
+def _since(value: Any) -> Any:
+    """Return a share as a number, a date or time as one with its zone. By itself pydantic takes numbers for times."""
+    try:
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value) if value.count("-") > 1 else float(value)
+        elif isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime.combine(value, time())
+        moment = isinstance(value, datetime)
+        if not moment and not 0 < value < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError("it must be a share between 0 and 1, or a date or time as 2026-01-31T12:00Z") from None
+    return value.replace(tzinfo=value.tzinfo or UTC) if moment else float(value)
+
+
 #: What Kafka takes for a topic's name.
 Topic = Annotated[str, AfterValidator(_topic)]
 #: What says nothing when it is empty.
 _FILLED = BeforeValidator(_filled)
+#: A point in time: a quantile of times, or a date or time (UTC where no zone is given).
+Since = Annotated[float | datetime, BeforeValidator(_since)]
 #: What numpy takes for a seed, and Spark as well.
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -187,7 +205,35 @@ class TrainSettings(Section):
     damping: float = Field(5.0, ge=0.0, description="ratings' worth of prior in the bias baseline")
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0, description="share of ratings held out for evaluation")
     relevant_rating: float = Field(4.0, ge=0.5, le=5.0, description="a held-out rating from here on is a hit")
-    seed: Seed = Field(7, description="of the split and of the factors' start")
+    seed: Seed = Field(7, description="of what evaluation draws by chance, and of the factors' start")
+
+
+class VersionsSettings(Section):
+    """Model versions: which become current, and how many are kept."""
+
+    tolerance: float = Field(
+        0.1, ge=0.0, lt=1.0, description="share by which a new model may rank worse than the current one"
+    )
+    rmse_tolerance: float = Field(
+        0.01, ge=0.0, le=1.0, description="share by which a new model's RMSE may be above that of biases"
+    )
+    min_users: Positive = Field(10, description="users to rank held-out ratings for, below which nDCG says nothing")
+    keep: Positive = Field(
+        5, description="newest versions that `models prune` leaves, beside the current one and the one before"
+    )
+
+
+class EvaluationSettings(Section):
+    """How a model is judged."""
+
+    split: Literal["random", "last", "time"] = Field(
+        "random",
+        description="ratings held out: train.test_fraction of them by chance; each user's last_k; all from since on",
+    )
+    last_k: Positive = Field(5, description="split = last: of each user who has more, the newest ratings held out")
+    since: Since = Field(0.8, description="split = time: a date, or the share of the ratings that lies before it")
+    max_users: Positive = Field(20_000, description="users whose lists are judged; of more, so many by chance")
+    resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples behind a confidence interval")
 
 
 class ExportSettings(Section):
@@ -206,6 +252,8 @@ class Settings(Section):
     upkeep: UpkeepSettings = UpkeepSettings()
     ratings: RatingsSettings = RatingsSettings()
     train: TrainSettings = TrainSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    versions: VersionsSettings = VersionsSettings()
     export: ExportSettings = ExportSettings()
 
     @property

@@ -1,5 +1,7 @@
 """What a demonstration came to, for a person to read and for a program."""
 
+from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,9 @@ def show(console: Console, outcome: Outcome, quarantined: dict[str, int]) -> Non
     console.print()
     console.print(_ingested(outcome, quarantined))
     console.print(_quality(training.evaluation))
+    if not training.verdict.promoted:
+        console.print(f"[bold yellow]{training.version} did not become current[/]: {escape(training.verdict.why)}")
+        console.print()
     for user in _interesting_users(outcome):
         console.print(_list_of(outcome, user))
         console.print()
@@ -45,6 +50,7 @@ def as_dict(outcome: Outcome, quarantined: dict[str, int]) -> dict[str, Any]:
         "quarantined": quarantined,
         "unknown_fields": outcome.ingested.unknown_fields,
         "model": training.version,
+        "promotion": asdict(training.verdict),
         "ratings": len(training.data),
         "simulated": int(np.count_nonzero(training.data.simulated)),
         "evaluation": training.evaluation.as_dict(),
@@ -80,7 +86,7 @@ def _quality(evaluation: Evaluation) -> Table:
         ("nextreel" if n == "als" else n, f"{r.ndcg:.3f}", f"{r.recall:.3f}", f"{r.coverage:.1%}")
         for n, r in evaluation.ranking.items()
     ]
-    for left, right in zip(accuracy, ranking, strict=True):
+    for left, right in zip_longest(accuracy, ranking, fillvalue=("",) * 3):
         table.add_row(*left, *right, style="bold" if left[0] == "nextreel" else None)
     return table
 

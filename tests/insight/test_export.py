@@ -4,21 +4,24 @@ import csv
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nextreel.insight.export import FILE_NAME, recommendations_table, write_csv
+from nextreel.insight.export import FILE_NAME, recommendations, recommendations_table, write_recommendations
 from nextreel.model.model import Biases, Factors, Model
 from nextreel.model.rank import Pairs
 
 COLUMNS = ["user_id", "username", "rank", "content_id", "title", "type", "genres", "predicted_rating"]
+FILES = [FILE_NAME, "final_recommendations.parquet"]
 STRINGS = pa.list_(pa.string())
 SCHEMA = pa.schema(
     [
@@ -61,6 +64,10 @@ TITLES = pa.table(
 def seen(*pairs: tuple[int, int]) -> Pairs:
     users, titles = (np.array([p[i] for p in pairs], np.int64) for i in (0, 1))
     return Pairs.of(users, titles, 3)
+
+
+def write_csv(found: pa.Table, folder: Path) -> Path:
+    return write_recommendations([found], folder)
 
 
 def read(path: Path) -> list[list[str]]:
@@ -131,7 +138,35 @@ def test_an_empty_catalogue(tmp_path: Path) -> None:
     assert read(write_csv(found, tmp_path)) == [COLUMNS]
 
 
+@pytest.mark.parametrize("block_users", [1, 2, 3, 100])
+def test_blocks_of_users_make_one_table(block_users: int) -> None:
+    found = list(recommendations(MODEL, seen((0, 3)), USERS, TITLES, 2, block_users))
+    assert len(found) == -(-3 // block_users)
+    assert pa.concat_tables(found).equals(recommendations_table(MODEL, seen((0, 3)), USERS, TITLES, 2))
+
+
 # The file
+
+
+def test_parquet_holds_the_same(tmp_path: Path) -> None:
+    blocks = list(recommendations(MODEL, seen(), USERS, TITLES, 2, 2))
+    path = write_recommendations(blocks, tmp_path)
+    assert len(read(path)) == 1 + 6
+    assert pq.read_table(path.with_suffix(".parquet")).equals(pa.concat_tables(blocks))
+
+
+def test_what_fails_on_the_way_leaves_the_old_files(tmp_path: Path) -> None:
+    path = write_csv(table(row()), tmp_path)
+    old = path.read_bytes()
+
+    def broken() -> Iterator[pa.Table]:
+        yield table(row(title="Other"))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_recommendations(broken(), tmp_path)
+    assert path.read_bytes() == old
+    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
 
 
 def test_file(tmp_path: Path) -> None:
@@ -146,7 +181,7 @@ def test_file(tmp_path: Path) -> None:
         ["u3", "Cleo", "1", "t2", "Two", "series", "Drama|Crime", "3.125"],
         ["u3", "Cleo", "2", "t3", "Three", "movie", "", "3.5"],
     ]
-    assert [p.name for p in path.parent.iterdir()] == [FILE_NAME]
+    assert sorted(p.name for p in path.parent.iterdir()) == FILES
 
 
 def test_predicted_ratings_have_three_decimals(tmp_path: Path) -> None:
@@ -201,14 +236,14 @@ def test_the_old_file_is_replaced(tmp_path: Path) -> None:
     write_csv(table(row(), row(rank=2)), tmp_path)
     path = write_csv(table(row(title="Other")), tmp_path)
     assert [r[4] for r in read(path)] == ["title", "Other"]
-    assert [p.name for p in tmp_path.iterdir()] == [FILE_NAME]
+    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 import pyarrow as pa
-from nextreel.insight.export import write_csv
+from nextreel.insight.export import write_recommendations
 
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -220,7 +255,7 @@ else:
     Path.replace = kill
 rows = {name: ["new"] * 10_000 for name in ("user_id", "username", "content_id", "title", "type")}
 lists = pa.array([["new"]] * 10_000)
-write_csv(pa.table(rows | {"genres": lists, "predicted_rating": [1.0] * 10_000}), Path(folder))
+write_recommendations([pa.table(rows | {"genres": lists, "predicted_rating": [1.0] * 10_000})], Path(folder))
 """
 
 
@@ -230,6 +265,6 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path, moment: str) -> None:
     old = path.read_bytes()
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), moment], check=False, timeout=120)
     assert done.returncode == -signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 2  # what the killed process left
+    assert len(list(tmp_path.iterdir())) == 4  # what the killed process left
     assert path.read_bytes() == old
     assert read(write_csv(table(row(title="Other")), tmp_path))[1][4] == "Other"

@@ -1,14 +1,12 @@
 """Model versions on disk: read back as written, moved whole, and never run as code."""
 
 import json
+import os
 import pickle
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from nextreel.errors import ModelError
+from nextreel.model.journal import Verdict
+from nextreel.model.locks import in_use
 from nextreel.model.model import Biases, Factors, Model
-from nextreel.model.store import ModelStore
+from nextreel.model.store import ModelStore, Pruned
+from nextreel.model.version import Facts
+
+posix = pytest.mark.skipif(os.name == "nt", reason="there are no file locks")
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 FILES = [
@@ -116,7 +119,12 @@ def test_promote_and_roll_back(store: ModelStore, current: str) -> None:
     assert_same(store.load(), model(3))
     store.promote(current)
     assert_same(store.load(), model(2))
-    assert sorted(p.name for p in store.root.iterdir()) == [current, newer, "current"]
+    assert sorted(p.name for p in store.root.iterdir() if p.name[0] != ".") == [
+        current,
+        newer,
+        "current",
+        "decisions.jsonl",
+    ]
 
 
 @pytest.mark.parametrize("name", ["20260301T120000-001", "current", "../models", ""])
@@ -199,49 +207,6 @@ def test_a_pickle_in_place_of_factors_is_not_run(
     assert not trace.exists()
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-import pyarrow as pa
-from nextreel.model.model import Biases, Factors, Model
-from nextreel.model.store import ModelStore
-
-def kill(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-root, moment = sys.argv[1:]
-zeros = np.zeros((1, 1), np.float32)
-both = Factors(zeros, zeros)
-model = Model(pa.array(["u"]), pa.array(["t"]), Biases(1.0, zeros[0], zeros[0]), both, both, zeros[0])
-store = ModelStore(Path(root))
-if moment == "writing":
-    Path.write_text = kill
-elif moment == "before the rename":
-    Path.rename = kill
-version = store.save(model, {})
-if moment == "before promoting":
-    Path.replace = kill
-store.promote(version)
-"""
-
-
-@pytest.mark.parametrize("moment", ["writing", "before the rename", "before promoting"])
-def test_a_kill_leaves_the_old_current(store: ModelStore, current: str, moment: str) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(store.root), moment], check=False, timeout=120)
-    assert done.returncode == -signal.SIGKILL
-    assert len(list(store.root.iterdir())) > 2  # what the killed process left
-    assert store.current() == current
-    assert_same(store.load(), model())
-    complete = [v for v in store.versions() if v != current]
-    assert len(complete) == (moment == "before promoting")
-    for version in complete:
-        assert store.load(version).user_ids.to_pylist() == ["u"]
-    newer = store.save(model(3), {})
-    store.promote(newer)
-    assert_same(store.load(), model(3))
-
-
 def test_what_a_kill_left_behind_is_no_version(store: ModelStore, current: str) -> None:
     partial = store.root / ".20270101T000000-000.4711"
     partial.mkdir()
@@ -255,3 +220,192 @@ def test_facts_are_plain_json(store: ModelStore, current: str) -> None:
     text = (store.root / current / "model.json").read_text("utf-8")
     assert json.loads(text)["version"] == current
     assert text.endswith("}\n")
+
+
+def yes(*_: object) -> Verdict:
+    return Verdict(True, "good")
+
+
+def no(*_: object) -> Verdict:
+    return Verdict(False, "bad")
+
+
+@pytest.fixture
+def four(store: ModelStore) -> list[str]:
+    """Four versions, of 1 to 4 users, that became current one after the other."""
+    versions = [store.save(model(i + 1), {}, NOON + timedelta(seconds=i)) for i in range(4)]
+    for version in versions:
+        store.promote(version)
+    return versions
+
+
+def folders(store: ModelStore) -> set[str]:
+    return {p.name for p in store.root.iterdir() if p.is_dir()}
+
+
+def test_what_cannot_be_written_leaves_nothing(store: ModelStore, current: str) -> None:
+    with pytest.raises(TypeError):
+        store.save(model(), {"not JSON": object()})
+    assert folders(store) == {current}
+
+
+def test_a_verdict_is_reached_by_both_versions_facts_and_recorded(store: ModelStore) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def judge(candidate: Facts, current: Facts | None) -> Verdict:
+        asked.append((candidate["n"], current and current["n"]))
+        return Verdict(candidate["n"] != 2, f"it is {candidate['n']}")
+
+    first, second, third = (store.save(model(), {"n": n}, NOON) for n in (1, 2, 3))
+    assert store.decide(first, judge) == Verdict(True, "it is 1")
+    assert store.decide(second, judge) == Verdict(False, "it is 2")
+    assert store.current() == first
+    store.decide(third, judge)
+    assert asked == [(1, None), (2, 1), (3, 1)]
+    assert [(d.version, d.deed, d.why, d.before) for d in store.decisions()] == [
+        (first, "promoted", "it is 1", None),
+        (second, "refused", "it is 2", first),
+        (third, "promoted", "it is 3", first),
+    ]
+    assert datetime.fromisoformat(store.decisions()[0].at).tzinfo is not None
+
+
+def test_behind_a_current_version_that_is_gone_nothing_can_fall(store: ModelStore, current: str) -> None:
+    (store.root / current / "model.json").unlink()
+    newer = store.save(model(), {})
+    asked: list[object] = []
+
+    def judge(_: Facts, then: Facts | None) -> Verdict:
+        asked.append(then)
+        return Verdict(True, "")
+
+    store.decide(newer, judge)
+    assert (asked, store.current()) == ([None], newer)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_version_does_not_become_current(store: ModelStore, current: str, file: str) -> None:
+    newer = store.save(model(), {}, NOON)
+    cut(store.root / newer / file)
+    for attempt in (lambda: store.promote(newer), lambda: store.decide(newer, yes)):
+        with pytest.raises(ModelError, match=newer):
+            attempt()
+    assert store.current() == current
+    assert [d.version for d in store.decisions()] == [current]
+
+
+def test_promoting_what_is_current_is_no_decision(store: ModelStore, current: str) -> None:
+    store.promote(current)
+    assert len(store.decisions()) == 1
+
+
+def test_rolling_back_goes_further_each_time_and_training_goes_on_from_there(
+    store: ModelStore, four: list[str]
+) -> None:
+    assert store.previous() == four[2]
+    assert store.rollback() == store.current() == four[2]
+    assert_same(store.load(), model(3))
+    assert store.rollback() == store.current() == four[1]
+    newer = store.save(model(), {})
+    store.decide(newer, yes)
+    store.decide(store.save(model(), {}), no)
+    assert store.rollback() == four[1]
+    assert store.rollback() == four[0]
+    with pytest.raises(ModelError, match=rf"no version that was current before {four[0]}.*{four[1]}, {four[2]}"):
+        store.rollback()
+    assert store.current() == four[0]
+
+
+def test_rolling_back_leaves_out_what_is_gone_and_does_not_take_what_is_damaged(
+    store: ModelStore, four: list[str]
+) -> None:
+    (store.root / four[2]).rename(store.root / "elsewhere")
+    cut(store.root / four[1] / "users.arrow")
+    assert store.previous() == four[1]
+    with pytest.raises(ModelError, match=f"{four[1]}.* is damaged"):
+        store.rollback()
+    assert store.current() == four[3]
+
+
+def test_a_current_from_before_there_were_records_can_be_rolled_back_to(store: ModelStore, current: str) -> None:
+    (store.root / "decisions.jsonl").unlink()
+    with pytest.raises(ModelError, match="knows of no version that was current before"):
+        store.rollback()
+    store.promote(store.save(model(), {}))
+    assert store.rollback() == current
+
+
+def test_where_none_was_promoted_that_is_said(store: ModelStore) -> None:
+    version = store.save(model(), {})
+    store.decide(version, no)
+    assert store.current() is None
+    with pytest.raises(ModelError, match=f"none of the models in .* is current.*nextreel models promote {version}"):
+        store.load()
+
+
+@posix
+def test_the_newest_the_current_and_the_one_before_are_kept(store: ModelStore, four: list[str]) -> None:
+    newer = [store.save(model(), {}, NOON + timedelta(minutes=i + 1)) for i in range(3)]
+    assert store.prune(2).removed == [four[0], four[1], newer[0]]
+    assert folders(store) == {four[2], four[3], newer[1], newer[2]}
+    assert store.prune(2) == Pruned([], [], [])
+    store.promote(newer[2])
+    assert store.prune(1).removed == [four[2], newer[1]]
+    assert store.rollback() == four[3]
+
+
+@posix
+def test_leftovers_of_kills_are_removed_and_nothing_else_is(store: ModelStore, current: str) -> None:
+    for leftover in (".20260101T000000-000.4711", ".20260101T000000-001.removed"):
+        (store.root / leftover).mkdir()
+        (store.root / leftover / "model.json").write_text("{")
+    (store.root / ".20260101T000000-002.1").mkdir()
+    (store.root / ".current.4711").write_text("2026")
+    (store.root / ".mine").mkdir()
+    (store.root / "notes").mkdir()
+    being_written = store.root / ".20260101T000000-003.1"
+    being_written.mkdir()
+    (being_written / "model.json").touch()
+    with in_use(being_written / "model.json"):
+        assert store.prune(1).leftovers == [
+            ".20260101T000000-000.4711",
+            ".20260101T000000-001.removed",
+            ".20260101T000000-002.1",
+            ".current.4711",
+        ]
+    assert folders(store) == {current, ".mine", "notes", being_written.name}
+    assert store.prune(1).leftovers == [being_written.name]
+
+
+@posix
+def test_what_is_being_read_is_left_alone(store: ModelStore, four: list[str]) -> None:
+    with in_use(store.root / four[0] / "model.json"):
+        assert store.prune(1) == Pruned(removed=[four[1]], leftovers=[], in_use=[four[0]])
+        assert_same(store.load(four[0]), model(1))
+    assert store.prune(1).removed == [four[0]]
+    with pytest.raises(ModelError, match=f"{four[0]}.* cannot be read"):
+        store.load(four[0])
+
+
+@posix
+def test_a_store_that_is_not_there_is_not_made(store: ModelStore) -> None:
+    assert store.prune(1) == Pruned([], [], [])
+    for attempt in (store.rollback, lambda: store.promote("20260301T120000-000")):
+        with pytest.raises(ModelError):
+            attempt()
+    assert not store.root.exists()
+
+
+class Late(ModelStore):
+    """Learns of a new current version only at the second look."""
+
+    looks: ClassVar[int] = 0
+
+    def current(self) -> str | None:
+        Late.looks += 1
+        return "20260101T000000-000" if Late.looks == 1 else super().current()
+
+
+def test_a_current_that_was_removed_meanwhile_is_looked_up_again(store: ModelStore, current: str) -> None:
+    Late.looks = 0
+    assert_same(Late(store.root).load(), model())

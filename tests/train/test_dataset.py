@@ -1,6 +1,6 @@
 """The ratings table as rows of integers."""
 
-from collections import Counter
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pyarrow as pa
@@ -32,22 +32,6 @@ def rows(data: Dataset) -> list[tuple[str, str, float, str]]:
     ]
 
 
-def many(n_users: int, n_titles: int, simulated: float = 0.0) -> Dataset:
-    rng = np.random.default_rng(1)
-    source = np.where(rng.random(n_users * n_titles) < simulated, "simulated", "observed")
-    users, titles = (x.ravel() for x in np.meshgrid(np.arange(n_users), np.arange(n_titles)))
-    return dataset(
-        pa.table(
-            {
-                "user_id": [f"u{u}" for u in users],
-                "content_id": [f"t{t}" for t in titles],
-                "rating": rng.integers(1, 11, len(users)) / 2,
-                "source": source.tolist(),
-            }
-        )
-    )
-
-
 def test_ids_ascend_and_rows_are_by_user_and_title() -> None:
     data = dataset(table(ROWS))
     assert data.user_ids.to_pylist() == ["u1", "u10", "u2"]
@@ -73,7 +57,6 @@ def test_no_ratings() -> None:
     data = dataset(table([]), user_ids=["u1"])
     assert (len(data), data.n_users, data.n_titles) == (0, 1, 0)
     assert data.pairs().start.tolist() == [0, 0]
-    assert [len(part) for part in data.split(0.5, 1)] == [0, 0]
 
 
 def test_where_keeps_ids() -> None:
@@ -96,28 +79,33 @@ def test_pairs_by_the_rows_of_other_ids() -> None:
     assert pairs.titles.tolist() == [2, 2]
 
 
-@pytest.mark.parametrize("simulated", [0.0, 0.4, 1.0])
-def test_split_loses_nothing(simulated: float) -> None:
-    data = many(30, 20, simulated)
-    train, test = data.split(0.25, seed=3)
-    assert Counter(rows(train)) + Counter(rows(test)) == Counter(rows(data))
-    assert (train.n_users, test.n_titles) == (30, 20)
+def timed(times: list[datetime | None], zone: str | None) -> Dataset:
+    ratings = table([("u1", f"t{i}", 3.0, "observed") for i in range(len(times))])
+    return dataset(ratings.append_column("timestamp", pa.array(times, pa.timestamp("us", tz=zone))))
 
 
-def test_only_observed_ratings_are_held_out() -> None:
-    data = many(60, 40, simulated=0.5)
-    _, test = data.split(0.25, seed=3)
-    assert not test.simulated.any()
-    assert 0.2 < len(test) / np.count_nonzero(~data.simulated) < 0.3
+@pytest.mark.parametrize("zone", ["UTC", "America/Lima"])
+def test_times_are_utc(zone: str) -> None:
+    noon = datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=-5)))
+    found = timed([noon, None], zone).timestamp
+    assert found.dtype == np.dtype("datetime64[us]")
+    assert found.tolist() == [datetime(2026, 1, 31, 17, tzinfo=UTC).replace(tzinfo=None), None]
 
 
-def test_where_all_are_simulated_those_are_held_out() -> None:
-    data = many(60, 40, simulated=1.0)
-    _, test = data.split(0.25, seed=3)
-    assert 0.2 < len(test) / len(data) < 0.3
+def test_times_go_with_their_ratings() -> None:
+    times: list[datetime | None] = [datetime(2026, 1, day, tzinfo=UTC) for day in (3, 1, 2)]
+    kept = timed(times, "UTC").where(np.array([True, False, True]))
+    assert [t.day for t in kept.timestamp.tolist()] == [3, 2]
 
 
-def test_split_is_reproducible_by_seed() -> None:
-    data = many(30, 20)
-    assert rows(data.split(0.25, 3)[1]) == rows(data.split(0.25, 3)[1])
-    assert rows(data.split(0.25, 3)[1]) != rows(data.split(0.25, 4)[1])
+def test_without_times_none_is_known() -> None:
+    assert np.isnat(dataset(table(ROWS)).timestamp).all()
+
+
+def test_more_ratings_of_the_same_users_and_titles() -> None:
+    data = dataset(table(ROWS))
+    more = data.among(table([("u10", "t9", 1.0, "simulated"), ("u1", "t1", 2.0, "observed")]))
+    assert (more.user_ids, more.title_ids) == (data.user_ids, data.title_ids)
+    both = data.plus(more)
+    assert rows(both) == [*rows(data), ("u1", "t1", 2.0, "observed"), ("u10", "t9", 1.0, "simulated")]
+    assert len(both) == len(both.timestamp) == 6

@@ -12,13 +12,14 @@ from pyspark.sql import SparkSession
 from nextreel.events import movielens
 from nextreel.events.world import World, WorldConfig
 from nextreel.model.model import Model
-from nextreel.settings import TrainSettings
+from nextreel.settings import Settings
 from nextreel.train.dataset import Dataset, dataset
 from nextreel.train.evaluate import Evaluation, evaluate
 from nextreel.train.fit import fit_model
 from nextreel.train.mllib import mllib_engine
+from nextreel.train.splits import hold_out
 
-SETTINGS = TrainSettings()
+SETTINGS = Settings()
 
 #: About 28,000 ratings, 35 a user.
 N_INTERACTIONS = 100_000
@@ -34,9 +35,9 @@ class Judged:
 
 
 def learned(spark: SparkSession, ratings: pa.Table) -> Judged:
-    train, test = dataset(ratings).split(SETTINGS.test_fraction, SETTINGS.seed)
-    model = fit_model(train, SETTINGS, mllib_engine(spark))
-    return Judged(model, test, evaluate(model, train, test, SETTINGS))
+    parts = hold_out(dataset(ratings), SETTINGS)
+    model = fit_model(parts.train, SETTINGS.train, mllib_engine(spark))
+    return Judged(model, parts.test, evaluate(model, parts, SETTINGS))
 
 
 def rates(interactions: pa.Table) -> pa.Table:

@@ -61,6 +61,8 @@ def demo(load: Load, movielens: Path | None, once: bool, as_json: bool) -> None:
             quality = latest.training.evaluation.ranking["als"].ndcg
             rows = sum(latest.ingested.rows.values())
             console.print(f"{rows:,} messages in the lake; model {latest.training.version}, nDCG@10 {quality:.3f}")
+            if not latest.training.verdict.promoted:
+                console.print(f"it did not become current: {latest.training.verdict.why}")
 
 
 def _fresh_demo(given: Settings) -> Settings:

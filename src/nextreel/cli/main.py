@@ -12,9 +12,11 @@ import click
 from nextreel import __version__, settings
 from nextreel.cli.console import Load
 from nextreel.cli.demo import demo
+from nextreel.cli.evaluate import evaluate
 from nextreel.cli.kafka import broker, produce, replay, topics
 from nextreel.cli.lake import ingest, lake
 from nextreel.cli.model import export, train
+from nextreel.cli.models import models
 from nextreel.cli.quarantine import quarantine
 from nextreel.cli.status import status
 from nextreel.errors import NextreelError
@@ -70,5 +72,7 @@ def show_settings(load: Load) -> None:
     click.echo(json.dumps(found, indent=2))
 
 
-for command in (demo, broker, topics, produce, replay, ingest, train, export, lake, quarantine, status):
+for command in (demo, broker, topics, produce, replay, ingest, lake, quarantine):
+    main.add_command(command)
+for command in (train, evaluate, models, export, status):
     main.add_command(command)

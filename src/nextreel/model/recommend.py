@@ -21,26 +21,34 @@ class Recommendations:
     personal: NDArray[np.bool_]
 
 
-def recommend(model: Model, users: Ints, k: int, seen: Pairs, offered: NDArray[np.bool_]) -> Recommendations:
-    """Recommend ``k`` titles to each of ``users`` (rows, (n,)).
+class Recommender:
+    """Recommends from one model: titles that are ``offered`` (n_titles,), a mask."""
 
-    ``seen`` holds the titles that each of all users has rated, which are left out; ``offered`` (n_titles,) masks the
-    titles that may be recommended.
-    """
-    excluded = seen.rows(users)
-    personal = model.known_users[users]
-    titles = np.full((len(users), k), -1, np.int64)
-    ones = np.ones((len(users), 1), np.float32)
-    for group, own, catalogue in (
-        (personal, model.ranking_factors.users[users], model.ranking_factors.titles),
-        (~personal, ones, model.popularity[:, None]),
-    ):
-        rows = np.flatnonzero(group)
-        titles[rows] = Catalogue.of(catalogue).top_k(own[rows], k, excluded.rows(rows), offered)[0]
-    found = titles >= 0
-    ratings = np.full(titles.shape, np.nan, np.float32)
-    ratings[found] = model.predict(np.repeat(users, found.sum(1)), titles[found])
-    return Recommendations(titles, ratings, personal)
+    def __init__(self, model: Model, offered: NDArray[np.bool_]):
+        self._model = model
+        self._offered = offered
+        self._personal = Catalogue.of(model.ranking_factors.titles)
+        self._popular = Catalogue.of(model.popularity[:, None])
+
+    def recommend(self, users: Ints, k: int, seen: Pairs) -> Recommendations:
+        """Recommend ``k`` titles to each of ``users`` (rows, (n,)), but none that they, of all users, have ``seen``."""
+        excluded = seen.rows(users)
+        personal = self._model.known_users[users]
+        titles = np.full((len(users), k), -1, np.int64)
+        ones = np.ones((len(users), 1), np.float32)
+        own = self._model.ranking_factors.users[users]
+        for group, factors, catalogue in ((personal, own, self._personal), (~personal, ones, self._popular)):
+            rows = np.flatnonzero(group)
+            titles[rows] = catalogue.top_k(factors[rows], k, excluded.rows(rows), self._offered)[0]
+        found = titles >= 0
+        ratings = np.full(titles.shape, np.nan, np.float32)
+        ratings[found] = self._model.predict(np.repeat(users, found.sum(1)), titles[found])
+        return Recommendations(titles, ratings, personal)
+
+
+def recommend(model: Model, users: Ints, k: int, seen: Pairs, offered: NDArray[np.bool_]) -> Recommendations:
+    """Recommend ``k`` titles to each of ``users``, once: see `Recommender`."""
+    return Recommender(model, offered).recommend(users, k, seen)
 
 
 def most_alike(model: Model, title: int, others: Ints) -> int:

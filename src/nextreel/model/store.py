@@ -1,33 +1,42 @@
 """Model versions on disk.
 
-    <models>/<version>/model.json          parameters, metrics, what data it saw, version, time
-    <models>/<version>/{users,titles}.arrow    ids, biases, popularity
-    <models>/<version>/*.npy               factors
-    <models>/current                       the name of one version
+    <models>/<version>/         a version (`nextreel.model.version`)
+    <models>/current            the name of one version
+    <models>/decisions.jsonl    which versions became current, which were refused, and why
+    <models>/.<version>.…       a version that is being written or removed, or what a kill has left of it
 
-A version is written beside its place and moved there whole; ``current`` is replaced atomically. A kill at any moment
-leaves the old current.
+A version is written beside its place and moved there whole, and moved away before it is removed; ``current`` is
+replaced atomically, and only by a version that can be read. A kill at any moment leaves the old current or the new one.
 """
 
-import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.feather as feather
 
 from nextreel.durable import sync, write_text
 from nextreel.errors import ModelError
-from nextreel.model.model import Biases, Factors, Floats, Model
+from nextreel.model import journal
+from nextreel.model.journal import Decision, Deed, Verdict
+from nextreel.model.locks import HAS_LOCKS, changing, in_use, unused
+from nextreel.model.model import Model
+from nextreel.model.version import FACTS, Facts, read_facts, read_model, write_version
 
 _VERSION = re.compile(r"\d{8}T\d{6}-\d{3}")
-_FACTORS = ("rating_factors", "ranking_factors")
+_LEFTOVER = re.compile(rf"\.{_VERSION.pattern}\..+")
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What was removed: versions, and what interrupted processes had left. Versions ``in_use`` were left alone."""
+
+    removed: list[str]
+    leftovers: list[str]
+    in_use: list[str]
 
 
 @dataclass(frozen=True)
@@ -45,76 +54,175 @@ class ModelStore:
         pointer = self.root / "current"
         return pointer.read_text("utf-8").strip() if pointer.exists() else None
 
-    def save(self, model: Model, facts: dict[str, Any], now: datetime | None = None) -> str:
+    def previous(self) -> str | None:
+        """Return what a rollback makes current: the last version before the current one that is still there."""
+        past, there = journal.history(self.decisions(), self.current())[:-1], self.versions()
+        return next((v for v in reversed(past) if v in there), None)
+
+    def decisions(self) -> list[Decision]:
+        """Return what was decided about versions and took effect, the oldest decision first."""
+        return journal.happened(journal.read(self.root / "decisions.jsonl"), self.current())
+
+    def save(self, model: Model, facts: Facts, now: datetime | None = None) -> str:
         """Write a new version with ``facts`` in its model.json and return its name; ``current`` stays."""
         now = now or datetime.now(UTC)
         self.root.mkdir(parents=True, exist_ok=True)
-        version = self._next_version(now)
-        fresh = self.root / f".{version}.{os.getpid()}"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        b = model.biases
-        users = pa.table({"id": model.user_ids, "bias": b.users})
-        titles = pa.table({"id": model.title_ids, "bias": b.titles, "popularity": model.popularity})
-        feather.write_feather(users, fresh / "users.arrow", compression="zstd")
-        feather.write_feather(titles, fresh / "titles.arrow", compression="zstd")
-        for name in _FACTORS:
-            factors: Factors = getattr(model, name)
-            np.save(fresh / f"{name}-users.npy", factors.users, allow_pickle=False)
-            np.save(fresh / f"{name}-titles.npy", factors.titles, allow_pickle=False)
-        own = {"version": version, "created_at": now.isoformat(), "mean": b.mean}
-        (fresh / "model.json").write_text(json.dumps(own | facts, indent=2) + "\n", "utf-8")
-        for path in (*fresh.iterdir(), fresh):
-            sync(path)
-        fresh.rename(self.root / version)
-        sync(self.root)
+        with self._claimed(now) as (version, fresh):
+            own = {"version": version, "created_at": now.isoformat(), "mean": model.biases.mean}
+            write_version(fresh, model, own | facts)
+            with changing(self.root):
+                fresh.rename(self.root / version)
+                sync(self.root)
         return version
 
-    def promote(self, version: str) -> None:
-        """Make a version the current one."""
-        if version not in self.versions():
-            raise ModelError(f"no model version {version!r} in {self.root}; there are {', '.join(self.versions())}")
-        write_text(self.root / "current", version + "\n")
+    def decide(self, version: str, judge: Callable[[Facts, Facts | None], Verdict]) -> Verdict:
+        """Make a version current if ``judge`` finds it good enough, and record what it found.
 
-    def facts(self, version: str) -> dict[str, Any]:
+        It is asked with the facts of the version and of the current one: None where there is none, or none to be read.
+        """
+        with changing(self.root):
+            verdict = judge(self.facts(version), self._facts_of_current())
+            if verdict.promoted:
+                self._make_current(version, "promoted", verdict.why)
+            else:
+                self._record(version, "refused", verdict.why)
+        return verdict
+
+    def promote(self, version: str, why: str = "asked for") -> None:
+        """Make a version the current one. Raises `ModelError` where there is no such version, or it is damaged."""
+        with changing(self.root):
+            self._make_current(version, "promoted", why)
+
+    def rollback(self) -> str:
+        """Make the version current that was so before, and return it. Another rollback goes one further back."""
+        with changing(self.root):
+            current, version = self.current(), self.previous()
+            if version is None:
+                raise ModelError(
+                    f"{self.root} knows of no version that was current before {current or 'now'} and is still there; "
+                    f"`nextreel models promote VERSION` takes any: {self._there()}"
+                )
+            self._make_current(version, "rolled back", f"rolled back from {current}")
+        return version
+
+    def prune(self, keep: int) -> Pruned:
+        """Remove all but the newest ``keep`` versions, the current one and the one before; and what kills have left.
+
+        Nothing that is being read or written is removed. Raises `ModelError` where the system has no file locks.
+        """
+        if not HAS_LOCKS:
+            raise ModelError("versions are removed on POSIX systems alone: this one has no file locks")
+        found = Pruned([], [], [])
+        with changing(self.root):
+            found.leftovers.extend(self._remove_leftovers())
+            versions = self.versions()
+            kept = {self.current(), self.previous(), *versions[-keep:]}
+            for version in versions:
+                if version not in kept:
+                    (found.removed if self._remove(version) else found.in_use).append(version)
+        return found
+
+    def facts(self, version: str) -> Facts:
         """Return a version's model.json."""
-        try:
-            facts: dict[str, Any] = json.loads((self.root / version / "model.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"model version {version!r} in {self.root} cannot be read: {error}") from None
-        return facts
+        return read_facts(self.root / version)
 
     def load(self, version: str | None = None) -> Model:
-        """Read a version, by default the current one. Raises `ModelError` where it is missing or damaged."""
-        version = version or self.current()
-        if version is None:
-            raise ModelError(f"no model in {self.root} yet; `nextreel train` makes one")
-        facts, folder = self.facts(version), self.root / version
-        try:
-            users = feather.read_table(folder / "users.arrow")
-            titles = feather.read_table(folder / "titles.arrow")
-            factors = {
-                name: Factors(_array(folder / f"{name}-users.npy"), _array(folder / f"{name}-titles.npy"))
-                for name in _FACTORS
-            }
-            return Model(
-                user_ids=users["id"].combine_chunks(),
-                title_ids=titles["id"].combine_chunks(),
-                biases=Biases(float(facts["mean"]), users["bias"].to_numpy(), titles["bias"].to_numpy()),
-                popularity=titles["popularity"].to_numpy(),
-                **factors,
-            )
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-            raise ModelError(f"model version {version!r} in {self.root} is damaged: {error}") from None
+        """Read a version, by default the current one. Raises `ModelError` where it is missing or damaged.
 
-    def _next_version(self, now: datetime) -> str:
+        A version that is being read is not removed. Where it was just before, what is current now is read.
+        """
+        wanted = version or self.current()
+        if wanted is None:
+            raise ModelError(self._no_current())
+        try:
+            return self._read(wanted)
+        except ModelError:
+            if version is None and self.current() != wanted:
+                return self.load()
+            raise
+
+    def check(self, version: str) -> None:
+        """Raise `ModelError` where there is no such version."""
+        if version not in self.versions():
+            raise ModelError(f"no model version {version!r} in {self.root}; there are {self._there()}")
+
+    def _read(self, version: str) -> Model:
+        folder = self.root / version
+        try:
+            with in_use(folder / FACTS):
+                return read_model(folder)
+        except OSError as error:
+            raise ModelError(f"model version {version!r} in {self.root} cannot be read: {error}") from None
+
+    def _facts_of_current(self) -> Facts | None:
+        current = self.current()
+        try:
+            return None if current is None else self.facts(current)
+        except ModelError:
+            return None
+
+    def _no_current(self) -> str:
+        if versions := self.versions():
+            return (
+                f"none of the models in {self.root} is current: `nextreel models list` says why; "
+                f"`nextreel models promote {versions[-1]}` takes the newest all the same"
+            )
+        return f"no model in {self.root} yet; `nextreel train` makes one"
+
+    def _there(self) -> str:
+        return ", ".join(self.versions()) or "none"
+
+    def _make_current(self, version: str, deed: Deed, why: str) -> None:
+        self.check(version)
+        self._read(version)
+        if version != self.current():
+            self._record(version, deed, why)
+            write_text(self.root / "current", version + "\n")
+
+    def _record(self, version: str, deed: Deed, why: str) -> None:
+        decision = Decision(datetime.now(UTC).isoformat(), version, deed, why, self.current())
+        journal.append(self.root / "decisions.jsonl", decision)
+
+    @contextmanager
+    def _claimed(self, now: datetime) -> Iterator[tuple[str, Path]]:
+        """Give a name that nobody else has, and a folder to write to, which is removed where that fails."""
+        with ExitStack() as claim:
+            with changing(self.root):
+                version = self._free_name(now)
+                fresh = self.root / f".{version}.{os.getpid()}"
+                fresh.mkdir()
+                (fresh / FACTS).touch()
+                claim.enter_context(in_use(fresh / FACTS))
+            try:
+                yield version, fresh
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
+
+    def _free_name(self, now: datetime) -> str:
         stem = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
-        taken = {v for v in self.versions() if v.startswith(stem)}
+        taken = {found[0] for p in self.root.iterdir() if (found := _VERSION.search(p.name))}
         return next(v for v in (f"{stem}-{i:03d}" for i in range(1000)) if v not in taken)
 
+    def _remove(self, version: str) -> bool:
+        """Remove a version unless somebody reads it; tell whether it was removed."""
+        folder, away = self.root / version, self.root / f".{version}.removed"
+        with unused(folder / FACTS) as free:
+            if free:
+                folder.rename(away)
+                sync(self.root)
+        if free:
+            shutil.rmtree(away)
+        return free
 
-def _array(path: Path) -> Floats:
-    """Read one array. Not `np.load`: that also opens zip files and raises `EOFError` for an empty file."""
-    with path.open("rb") as file:
-        found: Floats = np.lib.format.read_array(file, allow_pickle=False)
-    return found
+    def _remove_leftovers(self) -> Iterator[str]:
+        """Remove what kills have left: it is nobody's, or its ``current`` was being replaced, which is our turn now."""
+        for path in sorted(self.root.glob(".*")):
+            if path.name.startswith(".current."):
+                path.unlink()
+                yield path.name
+            elif path.is_dir() and _LEFTOVER.fullmatch(path.name):
+                with unused(path / FACTS) as free:
+                    if free:
+                        shutil.rmtree(path)
+                        yield path.name

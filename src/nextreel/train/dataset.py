@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from nextreel.model.rank import Pairs
 
+#: The time of a rating that has none.
+_UNKNOWN = np.datetime64("NaT", "us")
+
 
 @dataclass(frozen=True)
 class Dataset:
     """n ratings; ids are ascending, and a user or title may have none.
 
     ``user`` and ``title`` (n,) are rows of the ids; ``rating`` (n,) is in stars; ``simulated`` (n,) marks those that
-    nobody gave.
+    nobody gave; ``timestamp`` (n,), datetime64[us] in UTC, is when a rating was given, NaT where that is not known.
     """
 
     user_ids: pa.StringArray
@@ -25,6 +28,7 @@ class Dataset:
     title: NDArray[np.int32]
     rating: NDArray[np.float32]
     simulated: NDArray[np.bool_]
+    timestamp: NDArray[np.datetime64]
 
     @property
     def n_users(self) -> int:
@@ -47,16 +51,23 @@ class Dataset:
             title=self.title[kept],
             rating=self.rating[kept],
             simulated=self.simulated[kept],
+            timestamp=self.timestamp[kept],
         )
 
-    def split(self, test_fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
-        """Return the ratings to learn from and those held out, at random.
+    def plus(self, other: "Dataset") -> "Dataset":
+        """Return these ratings and, after them, those of a dataset over the same ids."""
+        return replace(
+            self,
+            user=np.append(self.user, other.user),
+            title=np.append(self.title, other.title),
+            rating=np.append(self.rating, other.rating),
+            simulated=np.append(self.simulated, other.simulated),
+            timestamp=np.append(self.timestamp, other.timestamp),
+        )
 
-        Only observed ratings are held out, unless all are simulated: a simulated one has nothing to say about quality.
-        """
-        drawn = np.random.default_rng(seed).random(len(self)) < test_fraction
-        held_out = drawn if self.simulated.all() else drawn & ~self.simulated
-        return self.where(~held_out), self.where(held_out)
+    def among(self, ratings: pa.Table) -> "Dataset":
+        """Return another ratings table, which names none but these users and titles, over the same ids."""
+        return _over(self.user_ids, self.title_ids, ratings)
 
     def pairs(self) -> Pairs:
         """Return the titles that each user has rated; simulated ratings are nobody's."""
@@ -75,20 +86,32 @@ class Dataset:
 def dataset(ratings: pa.Table, user_ids: Iterable[str] = (), title_ids: Iterable[str] = ()) -> Dataset:
     """Return the ratings table (user_id, content_id, rating, source) as a dataset, in a reproducible order.
 
-    ``user_ids`` and ``title_ids`` are those known beside the ones that the ratings name.
+    ``user_ids`` and ``title_ids`` are those known beside the ones that the ratings name. A table without a column
+    timestamp says of no rating when it was given.
     """
-    users, titles = _ids(ratings["user_id"], user_ids), _ids(ratings["content_id"], title_ids)
-    user = pc.index_in(ratings["user_id"], users).to_numpy().astype(np.int32)
-    title = pc.index_in(ratings["content_id"], titles).to_numpy().astype(np.int32)
+    return _over(_ids(ratings["user_id"], user_ids), _ids(ratings["content_id"], title_ids), ratings)
+
+
+def _over(user_ids: pa.StringArray, title_ids: pa.StringArray, ratings: pa.Table) -> Dataset:
+    user = pc.index_in(ratings["user_id"], user_ids).to_numpy().astype(np.int32)
+    title = pc.index_in(ratings["content_id"], title_ids).to_numpy().astype(np.int32)
     order = np.lexsort((title, user))
     return Dataset(
-        users,
-        titles,
+        user_ids,
+        title_ids,
         user[order],
         title[order],
         ratings["rating"].to_numpy().astype(np.float32)[order],
         pc.equal(ratings["source"], "simulated").to_numpy().astype(bool)[order],
+        _timestamps(ratings)[order],
     )
+
+
+def _timestamps(ratings: pa.Table) -> NDArray[np.datetime64]:
+    if "timestamp" not in ratings.column_names:
+        return np.full(ratings.num_rows, _UNKNOWN)
+    found: NDArray[np.datetime64] = pc.cast(ratings["timestamp"], pa.timestamp("us")).to_numpy()
+    return found
 
 
 def _ids(rated: pa.ChunkedArray, known: Iterable[str]) -> pa.StringArray:

@@ -1,24 +1,37 @@
 """How good a model is: on ratings it has not seen, over the whole catalogue, beside its baselines."""
 
 from dataclasses import asdict, dataclass
+from math import isnan
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model.model import Model
-from nextreel.model.rank import Ints, Pairs, blocks, top_k, top_k_of_scores
-from nextreel.model.recommend import recommend
-from nextreel.settings import TrainSettings
+from nextreel.events.contract import RATING_MAX, RATING_MIN
+from nextreel.model.model import Biases, Floats, Model
+from nextreel.model.rank import Ints, Pairs
+from nextreel.model.recommend import Recommender
+from nextreel.settings import Settings
+from nextreel.train.baselines import baseline_lists
 from nextreel.train.biases import fit_biases
 from nextreel.train.dataset import Dataset
+from nextreel.train.measure import Interval, Measured, errors, ranks
+from nextreel.train.metrics import coverage
+from nextreel.train.segments import activity_segments
+from nextreel.train.splits import Split
+
+Mask = NDArray[np.bool_]
 
 #: The length of the lists that are judged.
 K = 10
 
+#: Users whose recommendations, and all that goes with them, are made at a time.
+_BLOCK_USERS = 1000
+
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Errors of predicted ratings, in stars, over the held-out ratings."""
+    """Errors of predicted ratings, in stars, over the held-out ratings: √(Σ (r̂ - r)² / n) and Σ |r̂ - r| / n."""
 
     rmse: float
     mae: float
@@ -26,117 +39,180 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Ranking:
-    """How lists of K titles do, means over users who have something to find.
+    """How lists of k titles do, means over users who have something to find: `nextreel.train.metrics`.
 
-    ``ndcg`` and ``recall`` are of held-out titles rated ``relevant_rating`` or more; ``coverage`` is the share of the
-    catalogue in anybody's list. Titles rated in training are left out of the lists, all others compete.
+    What is to be found are held-out titles rated ``relevant_rating`` or more. Titles rated in training are left out of
+    the lists, all others compete. ``coverage`` is the share of the catalogue in anybody's list; ``novelty`` the mean
+    self-information of what is listed, in bits; ``mean_popularity`` its mean number of training ratings.
     """
 
     ndcg: float
     recall: float
+    precision: float
+    map: float
+    mrr: float
     coverage: float
+    novelty: float
+    mean_popularity: float
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """A model's metrics and its baselines', by name."""
+class Quality:
+    """Metrics by who recommends; intervals by "accuracy" or "ranking", who recommends, and metric.
+
+    Coverage has no interval: it grows with the number of users, so that resampling them says nothing of it.
+    """
 
     accuracy: dict[str, Accuracy]
     ranking: dict[str, Ranking]
+    intervals: dict[str, dict[str, dict[str, Interval]]]
+
+
+@dataclass(frozen=True)
+class Segment(Quality):
+    """The quality for ``n_users`` who rated ``least`` to ``most`` titles in training; lists of ``n_users_ranked``."""
+
+    least: int
+    most: int
+    n_users: int
+    n_users_ranked: int
+
+
+@dataclass(frozen=True)
+class Evaluation(Quality):
+    """A model's quality and its baselines', for all users and by segment, on lists of ``k`` titles.
+
+    ``held_out`` says what it was judged by; ``protocol`` is what two evaluations must share to be comparable.
+    """
+
+    segments: dict[str, Segment]
     n_train: int
     n_test: int
     n_users_ranked: int
     simulated: bool
+    k: int
+    held_out: str
+    protocol: dict[str, object]
 
-    def as_dict(self) -> dict[str, object]:
-        """Return it as plain data, for model.json; what could not be measured is None."""
-        found = asdict(self)
-        for group in (*found["accuracy"].values(), *found["ranking"].values()):
-            group.update({name: None for name, value in group.items() if np.isnan(value)})
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data, for model.json, without the segments; what could not be measured is None."""
+        return {name: value for name, value in self.in_full().items() if name != "segments"}
+
+    def in_full(self) -> dict[str, Any]:
+        """Return the same with the segments."""
+        found: dict[str, Any] = _plain(asdict(self))
         return found
 
 
-def evaluate(model: Model, train: Dataset, test: Dataset, settings: TrainSettings) -> Evaluation:
-    """Judge ``model``, which was trained on ``train``, by ``test``.
+def evaluate(model: Model, split: Split, settings: Settings, k: int = K) -> Evaluation:
+    """Judge ``model``, which was trained on the split's one part, by the other, on lists of ``k`` titles.
 
-    Baselines: for ratings, the mean and damped biases; for lists, popularity and random ones.
+    Baselines: for ratings, the mean and damped biases; for lists, popularity, the titles' biases, and chance. Where
+    more than ``evaluation.max_users`` have something to find, so many of them are drawn. Memory does not grow with
+    users times titles: lists are made for some users at a time.
     """
-    biases = fit_biases(train, settings.damping)
-    constant = np.full(len(test), biases.mean, np.float32)
-    by_bias = np.clip(biases.predict(test.user, test.title), 0.5, 5.0)
-    accuracy = {
-        "als": _accuracy(model.predict(test.user, test.title), test.rating),
-        "bias": _accuracy(by_bias, test.rating),
-        "mean": _accuracy(constant, test.rating),
-    }
-    relevant = test.where(test.rating >= settings.relevant_rating)
-    users = np.unique(relevant.user)
+    train, test = split.train, split.test
+    simulated = len(test) > 0 and bool(test.simulated.all())
     # A simulated rating hides no title from its user, but where those are all there is, training is left out as always.
-    known = Pairs.of(train.user, train.title, train.n_users) if _all_simulated(test) else train.pairs()
+    seen = Pairs.of(train.user, train.title, train.n_users) if simulated else train.pairs()
+    found = _judge(model, split, seen, settings, k)
+    n_rated = np.diff(seen.start)
+    raters = np.bincount(test.user, minlength=test.n_users) > 0
+    segments = activity_segments(n_rated, raters)
     return Evaluation(
-        accuracy=accuracy,
-        ranking={
-            n: _ranking(lists, relevant, users) for n, lists in _lists(model, train, users, settings, known).items()
-        },
+        **vars(found.quality(raters)),
+        segments={name: found.segment(users, n_rated) for name, users in segments.items()},
         n_train=len(train),
         n_test=len(test),
-        n_users_ranked=len(users),
-        simulated=_all_simulated(test),
+        n_users_ranked=len(found.ranks.users),
+        simulated=simulated,
+        k=k,
+        held_out=split.held_out,
+        protocol=split.protocol | {"relevant_rating": settings.train.relevant_rating, "k": k},
     )
 
 
-def _all_simulated(data: Dataset) -> bool:
-    return len(data) > 0 and bool(data.simulated.all())
+@dataclass(frozen=True)
+class _Judged:
+    """What was measured user by user, and the lists (n, k) of the users whose lists were."""
+
+    errors: Measured
+    ranks: Measured
+    lists: dict[str, Ints]
+    n_titles: int
+    settings: Settings
+
+    def quality(self, users: Mask) -> Quality:
+        """Return the metrics over the users that a mask (n_users,) keeps."""
+        errors, ranks = self.errors.of(users), self.ranks.of(users)
+        covered = {who: coverage(lists[users[self.ranks.users]], self.n_titles) for who, lists in self.lists.items()}
+        draws = (self.settings.evaluation.resamples, self.settings.train.seed)
+        return Quality(
+            accuracy={who: Accuracy(**values) for who, values in errors.values().items()},
+            ranking={who: Ranking(coverage=covered[who], **values) for who, values in ranks.values().items()},
+            intervals={"accuracy": errors.intervals(*draws), "ranking": ranks.intervals(*draws)},
+        )
+
+    def segment(self, users: Mask, n_rated: Ints) -> Segment:
+        """Return the same as a segment; ``n_rated`` (n_users,) is what each has rated in training."""
+        return Segment(
+            **vars(self.quality(users)),
+            least=int(n_rated[users].min()),
+            most=int(n_rated[users].max()),
+            n_users=int(users.sum()),
+            n_users_ranked=int(users[self.ranks.users].sum()),
+        )
 
 
-def _lists(
-    model: Model, train: Dataset, users: NDArray[np.int32], settings: TrainSettings, known: Pairs
-) -> dict[str, Ints]:
-    """Return each recommender's lists for ``users``, without what is ``known`` of all: rows of titles, (n, K)."""
-    rows = users.astype(np.int64)
-    seen = known.rows(rows)
-    popular = np.ones((len(users), 1), np.float32)
+def _judge(model: Model, split: Split, seen: Pairs, settings: Settings, k: int) -> _Judged:
+    """Measure the model and its baselines; ``seen`` are the titles that are left out of each user's list."""
+    train, test = split.train, split.test
+    biases = fit_biases(train, settings.train.damping)
+    relevant = test.where(test.rating >= settings.train.relevant_rating)
+    users = _drawn(np.unique(relevant.user).astype(np.int64), settings)
+    n_ratings = np.bincount(seen.titles, minlength=train.n_titles)
+    lists = {"als": _recommended(model, users, seen, k)}
+    lists |= baseline_lists(n_ratings, biases, seen.rows(users), k, settings.train.seed)
+    wanted = Pairs.of(relevant.user, relevant.title, relevant.n_users).rows(users)
+    n_raters = int(np.count_nonzero(np.diff(seen.start)))
+    return _Judged(
+        errors(_predictions(model, biases, test), test),
+        ranks(lists, users, wanted, n_ratings, n_raters),
+        lists,
+        train.n_titles,
+        settings,
+    )
+
+
+def _drawn(users: Ints, settings: Settings) -> Ints:
+    """Return users, or as many of them as are to be judged at the most."""
+    most = settings.evaluation.max_users
+    if len(users) <= most:
+        return users
+    return np.sort(np.random.default_rng(settings.train.seed).choice(users, most, replace=False))
+
+
+def _predictions(model: Model, biases: Biases, test: Dataset) -> dict[str, Floats]:
+    """Return the predicted ratings of the held-out pairs, (n,), by who predicts."""
+    by_bias: Floats = np.clip(biases.predict(test.user, test.title), RATING_MIN, RATING_MAX)
     return {
-        "als": recommend(model, rows, K, known, np.ones(train.n_titles, np.bool_)).titles,
-        "popularity": top_k(popular, model.popularity[:, None], K, seen)[0],
-        "random": _at_random(seen, train.n_titles, settings.seed),
+        "als": model.predict(test.user, test.title),
+        "bias": by_bias,
+        "mean": np.full(len(test), biases.mean, np.float32),
     }
 
 
-def _at_random(seen: Pairs, n_titles: int, seed: int) -> Ints:
-    """Return K titles, drawn evenly from those not seen, for each user."""
-    n = len(seen.start) - 1
-    rng = np.random.default_rng(seed)
-    found = []
-    for block in blocks(n, n_titles):
-        scores = rng.random((len(block), n_titles), np.float32)
-        out = seen.rows(block)
-        scores[np.repeat(np.arange(len(block)), np.diff(out.start)), out.titles] = -np.inf
-        found.append(top_k_of_scores(scores, K)[0])
-    return np.concatenate(found) if found else np.zeros((0, K), np.int64)
+def _recommended(model: Model, users: Ints, seen: Pairs, k: int) -> Ints:
+    """Return the model's lists for ``users`` (n,): rows of titles, (n, k)."""
+    recommender = Recommender(model, np.ones(len(model.title_ids), np.bool_))
+    blocks = np.split(users, range(_BLOCK_USERS, len(users), _BLOCK_USERS))
+    return np.concatenate([recommender.recommend(block, k, seen).titles for block in blocks])
 
 
-def _accuracy(predicted: NDArray[np.float32], actual: NDArray[np.float32]) -> Accuracy:
-    off = predicted.astype(np.float64) - actual
-    if len(off) == 0:
-        return Accuracy(float("nan"), float("nan"))
-    return Accuracy(float(np.sqrt(np.mean(off**2))), float(np.mean(np.abs(off))))
-
-
-def _ranking(lists: Ints, relevant: Dataset, users: NDArray[np.int32]) -> Ranking:
-    """Return the metrics of lists (n, K) for ``users`` (n,), given what was relevant to each.
-
-    nDCG with binary gains, discount 1 / log2(position + 1), against the best list of K (Järvelin, Kekäläinen 2002).
-    """
-    if len(users) == 0:
-        return Ranking(float("nan"), float("nan"), 0.0)
-    wanted = relevant.user.astype(np.int64) * relevant.n_titles + relevant.title
-    hits = np.isin(users.astype(np.int64)[:, None] * relevant.n_titles + lists, wanted) & (lists >= 0)
-    n_relevant = np.bincount(relevant.user, minlength=relevant.n_users)[users]
-    discount = 1 / np.log2(np.arange(2, K + 2))
-    ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(n_relevant, K)]
-    return Ranking(
-        ndcg=float(np.mean((hits * discount).sum(1) / ideal)),
-        recall=float(np.mean(hits.sum(1) / n_relevant)),
-        coverage=len(np.unique(lists[lists >= 0])) / relevant.n_titles,
-    )
+def _plain(value: Any) -> Any:
+    """Return data of JSON's own types; not a number is None."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and isnan(value) else value

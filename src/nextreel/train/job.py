@@ -16,9 +16,10 @@ from nextreel.lake.commit import committed_offsets
 from nextreel.lake.layout import Lake
 from nextreel.lake.ledger import Offsets
 from nextreel.lake.locks import names_kept
+from nextreel.model.journal import Verdict
 from nextreel.model.model import Model
 from nextreel.model.store import ModelStore
-from nextreel.ratings.table import ratings
+from nextreel.ratings.table import ratings, simulator
 from nextreel.settings import RatingsSettings, Settings, TrainSettings
 from nextreel.train.dataset import Dataset, dataset
 from nextreel.train.engine import Engine
@@ -26,6 +27,8 @@ from nextreel.train.evaluate import Evaluation, evaluate
 from nextreel.train.fit import fit_model
 from nextreel.train.local import local_engine
 from nextreel.train.mllib import mllib_engine
+from nextreel.train.promote import promote_if_good
+from nextreel.train.splits import split
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,10 @@ def read_lake(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Fou
 
 @dataclass(frozen=True)
 class Training:
-    """What one training came to: the version, the model, its data and the catalogue (content_id, type, title …)."""
+    """What one training came to: the version, the model, its data and the catalogue (content_id, type, title …).
+
+    ``verdict`` says whether it became the current version, and why.
+    """
 
     version: str
     model: Model
@@ -60,10 +66,13 @@ class Training:
     users: pa.Table
     titles: pa.Table
     seconds: dict[str, float]
+    verdict: Verdict
 
 
 def train(spark: SparkSession, settings: Settings, progress: Callable[[str], None] = lambda _: None) -> Training:
-    """Read the lake, judge a model on held-out ratings, then learn from all of them, store it and make it current.
+    """Read the lake, judge a model on held-out ratings, then learn from all of them, store it, and make it current.
+
+    It becomes current only where it is good enough: `nextreel.train.promote`.
 
     Raises `ModelError` where the lake has no ratings and nothing to simulate any from.
     """
@@ -78,17 +87,17 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
     name, engine = choose_engine(spark, settings.train, len(data))
     progress(f"{name} ALS, {settings.train.factors} factors, {len(data):,} ratings")
     with watch.step("evaluating on held-out ratings"):
-        learned, held_out = data.split(settings.train.test_fraction, settings.train.seed)
-        judged = fit_model(learned, settings.train, engine)
-        evaluation = evaluate(judged, learned, held_out, settings.train)
+        parts = split(data, found.users, simulator(spark, found.titles, settings.ratings), settings)
+        judged = fit_model(parts.train, settings.train, engine)
+        evaluation = evaluate(judged, parts, settings)
     with watch.step("learning from all ratings"):
         store = ModelStore(settings.models)
         known = store.load() if settings.train.warm_start and store.current() else None
         model = fit_model(data, settings.train, engine, known)
     with watch.step("storing the model"):
         version = store.save(model, {"engine": name} | _facts(settings, data, evaluation, reached))
-        store.promote(version)
-    return Training(version, model, data, evaluation, found.users, found.titles, watch.seconds)
+        verdict = promote_if_good(store, version, settings.versions)
+    return Training(version, model, data, evaluation, found.users, found.titles, watch.seconds, verdict)
 
 
 def choose_engine(spark: SparkSession, settings: TrainSettings, n_ratings: int) -> tuple[str, Engine]:

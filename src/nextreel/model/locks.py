@@ -1,0 +1,68 @@
+"""Who may do what to a model store at the same time: locks that end with the process that holds them.
+
+- the store's: one process at a time changes which versions there are, and which is current;
+- a version's, its model.json: kept by whoever writes or reads the version; who removes it needs it alone.
+
+Where the system has no such locks, nothing waits, and nothing counts as unused.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+HAS_LOCKS = fcntl is not None
+
+
+@contextmanager
+def changing(root: Path) -> Iterator[None]:
+    """Be the one that changes the store within the block; waits while another does."""
+    if not root.exists():
+        yield
+        return
+    descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def in_use(file: Path) -> Iterator[None]:
+    """Keep a version, whose ``file`` it is, from being removed within the block. Raises `OSError` where it is gone."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks: reading must go on all the same
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def unused(file: Path) -> Iterator[bool]:
+    """Give True where nobody uses the version whose ``file`` it is, nor begins to within the block."""
+    if fcntl is None or not file.exists():
+        yield fcntl is not None
+        return
+    descriptor = os.open(file, os.O_RDWR)
+    try:
+        yield _taken(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,138 @@
+"""Which ratings are held out to judge a model by, and what is left to learn from.
+
+Only observed ratings are held out, unless all are simulated: a simulated one has nothing to say about quality. And the
+training part is as it would be if the held-out ratings had never been given: whom they leave with too few observed
+ratings has simulated ones, and those may be of titles that are held out. Otherwise a model could learn from the gaps
+among simulated ratings what it will be asked for.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nextreel.errors import ModelError
+from nextreel.settings import RatingsSettings, Settings
+from nextreel.train.dataset import Dataset
+
+Mask = NDArray[np.bool_]
+
+#: Takes users (user_id and the traits they prefer); returns their simulated ratings as a ratings table, of whatever
+#: they have rated.
+Simulate = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ratings to learn from and ratings held out, over the same ids.
+
+    ``protocol`` is what two evaluations must share to be comparable; ``held_out`` says it for people.
+    """
+
+    train: Dataset
+    test: Dataset
+    protocol: dict[str, object]
+    held_out: str
+
+
+def split(data: Dataset, users: pa.Table, simulate: Simulate, settings: Settings) -> Split:
+    """Hold ratings out as the settings say, and see to the simulated ones; ``users`` are those who can get any."""
+    return without_hindsight(hold_out(data, settings), users, simulate, settings.ratings)
+
+
+def hold_out(data: Dataset, settings: Settings) -> Split:
+    """Hold ratings out as ``settings.evaluation`` says; at random where there are none but simulated ones.
+
+    Raises `ModelError` where times decide and are not known.
+    """
+    mask, protocol, held_out = _rule(data, settings)
+    return Split(data.where(~mask), data.where(mask), protocol, held_out)
+
+
+def _rule(data: Dataset, settings: Settings) -> tuple[Mask, dict[str, object], str]:
+    """Return what is held out (n,), as a mask, as a protocol and in words."""
+    share, last_k, since = settings.train.test_fraction, settings.evaluation.last_k, settings.evaluation.since
+    kind = settings.evaluation.split
+    if kind == "random" or data.simulated.all():
+        drawn = at_random(data, share, settings.train.seed)
+        return drawn, {"split": "random", "test_fraction": share}, f"a random {share:.0%}"
+    if np.isnat(data.timestamp[~data.simulated]).any():
+        raise ModelError(f"some ratings have no time, and evaluation.split is {kind!r}; only 'random' needs none")
+    if kind == "last":
+        return newest(data, last_k), {"split": "last", "last_k": last_k}, f"the last {last_k} of each user"
+    start = _utc(since) if isinstance(since, datetime) else moment(data, since)
+    text = f"all since {str(start.astype('datetime64[m]')).replace('T', ' ')} UTC"
+    return from_then_on(data, start), {"split": "time", "since": str(since)}, text
+
+
+def _utc(time: datetime) -> np.datetime64:
+    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "us")
+
+
+def at_random(data: Dataset, share: float, seed: int) -> Mask:
+    """Return a mask (n,) of a random ``share``, of the observed ratings where there are any."""
+    drawn: Mask = np.random.default_rng(seed).random(len(data)) < share
+    return drawn if data.simulated.all() else drawn & ~data.simulated
+
+
+def newest(data: Dataset, k: int) -> Mask:
+    """Return a mask (n,) of each user's last ``k`` observed ratings; who has no more keeps them all.
+
+    Of equal times, the higher row is the later.
+    """
+    observed = np.flatnonzero(~data.simulated)
+    order = observed[np.lexsort((data.timestamp[observed], data.user[observed]))]
+    user = data.user[order]
+    count = np.bincount(user, minlength=data.n_users)
+    until_last = np.cumsum(count)[user] - np.arange(len(order))
+    mask = np.zeros(len(data), np.bool_)
+    mask[order[(until_last <= k) & (count[user] > k)]] = True
+    return mask
+
+
+def from_then_on(data: Dataset, start: np.datetime64) -> Mask:
+    """Return a mask (n,) of the observed ratings that were given at ``start`` (UTC) or later."""
+    mask: Mask = ~data.simulated & (data.timestamp >= start)
+    return mask
+
+
+def moment(data: Dataset, share: float) -> np.datetime64:
+    """Return the time before which a ``share`` of the observed ratings was given; less where many have that time."""
+    times = data.timestamp[~data.simulated]
+    nth = int(share * len(times))
+    found: np.datetime64 = np.partition(times, nth)[nth]
+    return found
+
+
+def without_hindsight(split: Split, users: pa.Table, simulate: Simulate, settings: RatingsSettings) -> Split:
+    """Return a split whose training part has the simulated ratings it would have, had the rest never been given.
+
+    ``users`` (user_id and traits) are those who can get any.
+    """
+    train = split.train
+    deprived = _deprived(train, split.test, settings.min_observed)
+    profiles = users.filter(pc.is_in(users["user_id"], train.user_ids.filter(pa.array(deprived))))
+    if settings.simulate == "never" or profiles.num_rows == 0:
+        return split
+    anew = train.among(simulate(profiles))
+    rated = train.where(deprived[train.user] & ~train.simulated)
+    unrated = ~np.isin(_pairs(anew), _pairs(rated))
+    return replace(split, train=train.where(~(deprived[train.user] & train.simulated)).plus(anew.where(unrated)))
+
+
+def _pairs(data: Dataset) -> NDArray[np.int64]:
+    """Return a number for each rating's user and title, (n,)."""
+    found: NDArray[np.int64] = data.user.astype(np.int64) * data.n_titles + data.title
+    return found
+
+
+def _deprived(train: Dataset, test: Dataset, min_observed: int) -> Mask:
+    """Return which users (n_users,) have observed ratings held out and too few left."""
+    left = np.bincount(train.user[~train.simulated], minlength=train.n_users)
+    taken = np.bincount(test.user[~test.simulated], minlength=test.n_users)
+    few: Mask = (left < min_observed) & (taken > 0)
+    return few
