@@ -1,0 +1,179 @@
+"""Explanations: shares that add up, and the exact score by a float64 solution written out."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from nextreel.model.explain import ByPreferences, ByTitles, Met, by_preferences, by_titles
+from nextreel.model.model import Floats
+from nextreel.model.solve import Rows, Scaling, Systems, explicit, implicit, solve
+from nextreel.model.traits import Traits
+from nextreel.ratings.affinity import affinity
+from nextreel.settings import AffinityWeights
+
+WEIGHTS = AffinityWeights()
+N_TITLES, K = 12, 4
+
+
+def factors(seed: int = 0) -> Floats:
+    return np.random.default_rng(seed).normal(0, 0.6, (N_TITLES, K)).astype(np.float32)
+
+
+def rows(*values: dict[int, float]) -> Rows:
+    """Each user's value of titles."""
+    cells = [(user, title, value) for user, given_ in enumerate(values) for title, value in given_.items()]
+    user, title, value = np.array(cells, float).reshape(-1, 3).T
+    return Rows.of(user.astype(int), title.astype(int), value, len(values))
+
+
+def by_hand(y: Floats, values: dict[int, float], alpha: float, shrink: float, title: int) -> dict[int, float]:
+    """What each rated title adds to a score of implicit feedback, after Hu, Koren, Volinsky 2008, over all cells."""
+    y64 = y.astype(np.float64)
+    value = np.array([values.get(t, 0.0) for t in range(len(y))])
+    confidence, liked = 1 + alpha * np.abs(value), value > 0
+    inverse = np.linalg.inv(y64.T @ np.diag(confidence) @ y64 + shrink * np.eye(y.shape[1]))
+    return {t: float(y64[title] @ inverse @ y64[t] * confidence[t] * liked[t]) for t in values}
+
+
+def everything(found: ByTitles) -> float:
+    return float(found.shares.sum()) + found.rest
+
+
+USER = {7: 2.0, 2: 0.5, 5: -1.5, 9: 3.0}
+
+
+@pytest.mark.parametrize(("scaling", "shrink"), [("positive", 0.3 * 3), ("none", 0.3), ("all", 0.3 * (12 + 2 * 4))])
+def test_each_rated_title_adds_its_part(scaling: Scaling, shrink: float) -> None:
+    y = factors()
+    systems = implicit(rows({1: 1.0}, USER), y, 0.3, 2.0, scaling)
+    found = by_titles(systems, 1, y, np.arange(N_TITLES), 9)
+    exact = solve(systems, y)[1]
+    for title, why in enumerate(found):
+        parts = by_hand(y, USER, 2.0, shrink, title)
+        assert why.score == pytest.approx(sum(parts.values()), rel=1e-4, abs=1e-6)
+        assert why.score == pytest.approx(float(exact @ y[title]), rel=1e-4, abs=1e-5)
+        assert everything(why) == pytest.approx(1)
+        if why.score > 0:
+            carried = sorted((t for t in parts if parts[t] > 0), key=lambda t: -parts[t])
+            assert why.titles.tolist() == carried
+            np.testing.assert_allclose(why.shares * why.score, [parts[t] for t in carried], rtol=1e-3, atol=1e-6)
+    assert {why.score > 0 for why in found} == {True, False}
+
+
+def test_predicted_ratings_are_explained_alike() -> None:
+    y = factors()
+    systems = explicit(rows({0: -0.4, 3: 1.1, 8: 0.6}), 0.2)
+    found = by_titles(systems, 0, y, np.array([3, 6]), 9)
+    scores = y[[3, 6]] @ solve(systems, y)[0]
+    assert [why.score for why in found] == pytest.approx(scores.tolist(), rel=1e-4)
+    assert [everything(why) for why in found] == pytest.approx([1, 1])
+
+
+def test_the_most_important_titles_and_the_rest() -> None:
+    y = factors()
+    systems = implicit(rows(USER), y, 0.3, 2.0)
+    whole, top, none = (by_titles(systems, 0, y, np.array([9]), n)[0] for n in (9, 1, 0))
+    assert top.titles.tolist() == whole.titles[:1].tolist() == [9]
+    assert top.rest == pytest.approx(1 - whole.shares[0])
+    assert (none.titles.tolist(), none.rest) == ([], 1.0)
+
+
+def test_a_disliked_title_adds_nothing_but_shapes_what_the_others_add() -> None:
+    y = factors()
+    liked = {t: v for t, v in USER.items() if v > 0}
+    found, without = (by_titles(implicit(rows(v), y, 0.3, 2.0), 0, y, np.array([9]), 9)[0] for v in (USER, liked))
+    assert 5 not in found.titles
+    assert found.score != pytest.approx(without.score, rel=1e-3)
+
+
+def test_equal_parts_in_the_order_of_titles() -> None:
+    y = np.ones((N_TITLES, K), np.float32)
+    assert by_titles(implicit(rows({8: 1.0, 3: 1.0}), y, 0.3, 2.0), 0, y, np.array([0]), 2)[0].titles.tolist() == [3, 8]
+
+
+def test_nothing_liked_and_nothing_rated() -> None:
+    y = factors()
+    systems: Systems = implicit(rows({}, {4: -1.0}), y, 0.3, 2.0)
+    for user in (0, 1):
+        why = by_titles(systems, user, y, np.array([2]), 3)[0]
+        assert (why.score, why.titles.tolist(), why.rest) == (0.0, [], 1.0)
+    assert by_titles(systems, 1, y, np.array([], np.int64), 3) == []
+
+
+@given(st.dictionaries(st.integers(0, N_TITLES - 1), st.floats(-3, 3, width=16), max_size=N_TITLES), st.integers(0, 9))
+def test_shares_add_up_whatever_was_rated(values: dict[int, float], seed: int) -> None:
+    y = factors(seed)
+    systems = implicit(rows(values), y, 0.3, 2.0)
+    for why in by_titles(systems, 0, y, np.arange(N_TITLES), 3):
+        assert everything(why) == pytest.approx(1)
+        assert len(why.titles) <= 3
+        assert (why.shares > 0).all()
+
+
+def columns(*pairs: dict[str, Any]) -> Traits:
+    lists = ("genres", "directors", "actors", "decades")
+    found = {t: pa.array([p.get(t) for p in pairs], pa.list_(pa.string())) for t in lists}
+    return found | {"age_rating": pa.array([p.get("age_rating") for p in pairs], pa.string())}
+
+
+LIKES = {"genres": ["Drama", "Crime", "War"], "actors": ["Pacino"], "decades": ["1990s"], "age_rating": "R"}
+HEAT = {
+    "genres": ["Crime", "Thriller", "Drama"],
+    "directors": ["Mann"],
+    "actors": ["Pacino", "De Niro"],
+    "decades": ["1990s"],
+    "age_rating": "PG-13",
+}
+
+
+def test_preferences_met_have_their_shares_of_the_affinity() -> None:
+    """Genres overlap by 2 / 3, actors and decades wholly: 0.4 · 2/3 + 0.2 + 0.1 + 0.1 = 2/3, of a known 0.8."""
+    found = by_preferences(columns(LIKES), columns(HEAT), WEIGHTS, 9)[0]
+    assert [(m.trait, m.value) for m in found.met] == [
+        ("actors", "Pacino"),
+        ("genres", "Crime"),
+        ("genres", "Drama"),
+        ("decades", "1990s"),
+        ("age_rating", "PG-13"),
+    ]
+    assert [m.share for m in found.met] == pytest.approx([0.3, 0.2, 0.2, 0.15, 0.15])
+    assert found.rest == pytest.approx(0)
+
+
+def test_the_most_important_preferences_and_the_rest() -> None:
+    found = by_preferences(columns(LIKES, LIKES), columns({}, HEAT), WEIGHTS, 1)
+    assert found[0] == ByPreferences([], 1.0)
+    assert [(m.trait, m.value) for m in found[1].met] == [("actors", "Pacino")]
+    assert found[1].met[0].share == pytest.approx(0.3)
+    assert found[1].rest == pytest.approx(0.7)
+
+
+def test_what_is_not_met() -> None:
+    other = {"genres": ["Comedy"], "actors": ["Pacino"], "age_rating": "NC-17"}
+    found = by_preferences(columns(LIKES), columns(other), WEIGHTS, 9)[0]
+    assert found.met == [Met("actors", "Pacino", 1.0)]
+    assert by_preferences(columns(LIKES), columns({"genres": ["Comedy"]}), WEIGHTS, 9) == [ByPreferences([], 1.0)]
+    assert by_preferences(columns(), columns(), WEIGHTS, 9) == []
+
+
+VALUES = st.lists(st.sampled_from("abc"), max_size=4) | st.none()
+SIDE = st.fixed_dictionaries(
+    {"genres": VALUES, "actors": VALUES, "decades": VALUES, "age_rating": st.sampled_from(["G", "R", None, "?"])}
+)
+
+
+@given(st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=5))
+def test_shares_of_preferences_are_the_parts_of_the_affinity(
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]],
+) -> None:
+    preferences, titles = columns(*(p for p, _ in pairs)), columns(*(t for _, t in pairs))
+    fit: NDArray[np.float64] = np.nan_to_num(affinity(preferences, titles, WEIGHTS))
+    for why, score in zip(by_preferences(preferences, titles, WEIGHTS, 99), fit, strict=True):
+        assert sum(m.share for m in why.met) + why.rest == pytest.approx(1)
+        assert why.rest == pytest.approx(0 if score > 0 else 1)
+        assert len({(m.trait, m.value) for m in why.met}) == len(why.met)
