@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
 
-from nextreel import cli, settings
+from nextreel import cli
 from nextreel.errors import SettingsError
-from nextreel.settings import KafkaSettings, Section, Settings, TrainSettings, load
+from nextreel.settings import KafkaSettings, Section, Settings, TrainSettings, load, sources
 
 
 @pytest.fixture(autouse=True)
@@ -103,9 +103,9 @@ def test_a_variable_sets_the_longest_section_that_fits(monkeypatch: pytest.Monke
         train: TrainSettings = TrainSettings()
         train_kafka: KafkaSettings = KafkaSettings()
 
-    monkeypatch.setattr(settings, "Settings", Longer)
-    assert settings._key_of_variable("NEXTREEL_TRAIN_KAFKA_PARTITIONS") == ("train_kafka", "partitions")
-    assert settings._key_of_variable("NEXTREEL_TRAIN_FACTORS") == ("train", "factors")
+    monkeypatch.setattr(sources, "Settings", Longer)
+    assert sources._key_of_variable("NEXTREEL_TRAIN_KAFKA_PARTITIONS") == ("train_kafka", "partitions")
+    assert sources._key_of_variable("NEXTREEL_TRAIN_FACTORS") == ("train", "factors")
 
 
 def test_names_with_underscores_and_sections_in_sections() -> None:

@@ -5,17 +5,16 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from tests.ratings.traits import side
 
 from nextreel.ratings.observed import COLUMNS, observed
 from nextreel.ratings.table import ratings
 from nextreel.settings import RatingsSettings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-STRINGS = pa.list_(pa.string())
 SETTINGS = RatingsSettings(min_observed=3, per_user=6)
 SCHEMA = pa.schema(
     [
@@ -46,19 +45,6 @@ def event(key: str, minute: int, user: str, title: str, stars: float | None, **o
 
 def interactions(spark: SparkSession, *events: dict[str, Any]) -> DataFrame:
     return spark.createDataFrame(pa.Table.from_pylist(list(events), SCHEMA))
-
-
-def side(key: str, prefix: str, n: int) -> pa.Table:
-    rng = np.random.default_rng(n)
-    genres = [rng.choice(["Drama", "War", "Crime", "Comedy"], 2, replace=False).tolist() for _ in range(n)]
-    return pa.table(
-        {
-            key: [f"{prefix}{i}" for i in range(n)],
-            "genres": pa.array(genres, STRINGS),
-            **{t: pa.nulls(n, STRINGS) for t in ("directors", "actors", "decades")},
-            "age_rating": pa.array(["PG"] * n),
-        }
-    )
 
 
 TITLES = side("content_id", "t", 40)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
+from tests.ratings.traits import side
 
 from nextreel.errors import ModelError
 from nextreel.ratings.observed import COLUMNS
@@ -22,7 +23,6 @@ from nextreel.train.dataset import Dataset, dataset
 from nextreel.train.splits import Split, hold_out, split
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-STRINGS = pa.list_(pa.string())
 SCHEMA = pa.schema(
     [
         ("user_id", pa.string()),
@@ -194,19 +194,6 @@ def test_nobody_learns_from_the_future(given: list[Row], share: float) -> None:
 
 
 # Simulated ratings
-
-
-def side(key: str, prefix: str, n: int) -> pa.Table:
-    rng = np.random.default_rng(n)
-    genres = [rng.choice(["Drama", "War", "Crime", "Comedy"], 2, replace=False).tolist() for _ in range(n)]
-    return pa.table(
-        {
-            key: [f"{prefix}{i}" for i in range(n)],
-            "genres": pa.array(genres, STRINGS),
-            **{t: pa.nulls(n, STRINGS) for t in ("directors", "actors", "decades")},
-            "age_rating": pa.array(["PG"] * n),
-        }
-    )
 
 
 N_USERS, N_TITLES = 30, 25
