@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
 from irspack import IALSRecommender
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from benchmarks.recipe import Ratings, movielens
+from nextreel.model.arrays import Floats
 from nextreel.model.rank import Pairs, top_k_of_scores
 from nextreel.train.engine import Objective
 from nextreel.train.local import local_engine
@@ -31,7 +31,6 @@ _LIKED = 4.0
 _SHARE = 0.2
 _SEEDS = 3
 
-Floats = NDArray[np.float32]
 Settings = dict[str, Any]
 Split = Callable[[Ratings], tuple[Ratings, Ratings]]
 

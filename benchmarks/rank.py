@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from benchmarks.recipe import generated
+from nextreel.model.arrays import Floats
 from nextreel.model.rank import Catalogue
 from nextreel.train.engine import Objective
 from nextreel.train.local import local_engine
@@ -25,7 +26,6 @@ _QUERIES = 1_000
 _SLOW_QUERIES = 100
 _LIKED = 4.0
 
-Floats = NDArray[np.float32]
 Search = Callable[[Floats], NDArray[np.int64]]
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from numpy.typing import NDArray
 
 from nextreel.events.world import World, WorldConfig
+from nextreel.model.arrays import Floats, Ints, Mask
 from nextreel.model.cold import Guess, Side, TraitModel, learn_titles, learn_users, with_titles, with_users
-from nextreel.model.model import Biases, Factors, Floats, Model
-from nextreel.model.rank import Catalogue, Ints
+from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.rank import Catalogue
 from nextreel.model.traits import Traits, aligned, take
 from nextreel.settings import TrainSettings
 from nextreel.train.dataset import Dataset, dataset
@@ -21,8 +21,6 @@ from nextreel.train.local import local_engine
 SETTINGS = TrainSettings()
 N_INTERACTIONS = 100_000
 K = 10
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

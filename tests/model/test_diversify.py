@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextreel.model import diversify
+from nextreel.model.arrays import Floats, Ints
 from nextreel.model.diversify import diversified, intra_list_diversity
-from nextreel.model.model import Floats
-from nextreel.model.rank import Ints, top_k
+from nextreel.model.rank import top_k
 
 #: Titles 0 and 1 point the same way, 2 at a right angle to them, 3 the other way, 4 is like none, 5 between 0 and 2.
 FACTORS = np.array([[1, 0], [5, 0], [0, 2], [-3, 0], [0, 0], [1, 1]], np.float32)

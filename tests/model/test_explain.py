@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from nextreel.model.arrays import Floats
 from nextreel.model.explain import ByPreferences, ByTitles, Met, by_preferences, by_titles
-from nextreel.model.model import Floats
 from nextreel.model.solve import Rows, Scaling, Systems, explicit, implicit, solve
 from nextreel.model.traits import Traits
 from nextreel.ratings.affinity import affinity

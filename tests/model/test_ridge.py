@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nextreel.model import ridge
-from nextreel.model.model import Floats
+from nextreel.model.arrays import Doubles, Floats
 from nextreel.model.ridge import STRENGTHS, Linear, Ridge, dense, evenly
 from nextreel.model.solve import Rows
-
-Doubles = NDArray[np.float64]
 
 
 def sparse(x: NDArray[np.floating]) -> Rows:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from nextreel.model.model import Biases, Factors, Floats, Model
-from nextreel.model.rank import Ints
-from nextreel.model.ridge import Doubles, Linear, Ridge, evenly
+from nextreel.model.arrays import Doubles, Floats, Ints
+from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.ridge import Linear, Ridge, evenly
 from nextreel.model.solve import Rows
 from nextreel.model.traits import Traits, Vocabulary, take
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model.model import Floats
-from nextreel.model.rank import Ints
+from nextreel.model.arrays import Floats, Ints
 
 #: Factors held at a time: 64 MB.
 _BLOCK = 16_000_000

@@ -4,16 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from nextreel.model.model import Floats
-from nextreel.model.rank import Ints
+from nextreel.model.arrays import Doubles, Floats, Ints
 from nextreel.model.solve import Systems
 from nextreel.model.traits import Traits
 from nextreel.ratings.affinity import affinity, flat
 from nextreel.settings import AffinityWeights
-
-Doubles = NDArray[np.float64]
 
 #: What the settings call the weight of each list-valued trait.
 _WEIGHTS = {"genres": "genres", "directors": "directors", "actors": "actors", "decades": "decade"}

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from nextreel.model.arrays import Floats, Ints
+
 Columns = NDArray[np.int32]
 
 #: Titles scored at a time: as many as fill a few of the widest registers.

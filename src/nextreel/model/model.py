@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from nextreel.errors import ModelError
 from nextreel.events.contract import RATING_MAX, RATING_MIN
-
-Floats = NDArray[np.float32]
-Indices = NDArray[np.integer]
+from nextreel.model.arrays import Floats, Indices
 
 
 @dataclass(frozen=True)

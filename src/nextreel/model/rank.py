@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model import kernels
+from nextreel.model.arrays import Floats, Ints
 from nextreel.model.cores import n_cores
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 #: Scores held at a time: 64 MB.
 _BLOCK_SCORES = 16_000_000

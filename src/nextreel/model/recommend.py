@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model.model import Floats, Model
-from nextreel.model.rank import Catalogue, Ints, Pairs
+from nextreel.model.arrays import Floats, Ints
+from nextreel.model.model import Model
+from nextreel.model.rank import Catalogue, Pairs
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model.model import Floats
-from nextreel.model.rank import Ints
+from nextreel.model.arrays import Doubles, Floats, Ints
 from nextreel.model.solve import Rows
-
-Doubles = NDArray[np.float64]
 
 #: The λ to choose from; a column of which λ rows (of mean weight) have 1 is believed by half.
 STRENGTHS = np.geomspace(1.0, 10_000.0, 9)

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model import kernels
+from nextreel.model.arrays import Floats
 from nextreel.model.cores import n_cores
-from nextreel.model.model import Floats
 
 #: Rows are dealt out in this many parts of like work: enough that threads end together.
 _PARTS = 64

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nextreel.model.rank import Ints
+from nextreel.model.arrays import Ints
 from nextreel.model.solve import Rows
 from nextreel.ratings.affinity import flat
 

@@ -15,7 +15,8 @@ import pyarrow.feather as feather
 
 from nextreel.durable import sync
 from nextreel.errors import ModelError
-from nextreel.model.model import Biases, Factors, Floats, Model
+from nextreel.model.arrays import Floats
+from nextreel.model.model import Biases, Factors, Model
 
 #: What model.json says.
 Facts = dict[str, Any]

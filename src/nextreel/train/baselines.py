@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from nextreel.model.arrays import Ints
 from nextreel.model.model import Biases
-from nextreel.model.rank import Ints, Pairs, top_k
+from nextreel.model.rank import Pairs, top_k
 
 
 def baseline_lists(n_ratings: Ints, biases: Biases, seen: Pairs, k: int, seed: int) -> dict[str, Ints]:

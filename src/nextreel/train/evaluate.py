@@ -5,11 +5,11 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nextreel.events.contract import RATING_MAX, RATING_MIN
-from nextreel.model.model import Biases, Floats, Model
-from nextreel.model.rank import Ints, Pairs
+from nextreel.model.arrays import Floats, Ints, Mask
+from nextreel.model.model import Biases, Model
+from nextreel.model.rank import Pairs
 from nextreel.model.recommend import Recommender
 from nextreel.settings import Settings
 from nextreel.train.baselines import baseline_lists
@@ -19,8 +19,6 @@ from nextreel.train.measure import Interval, Measured, errors, ranks
 from nextreel.train.metrics import coverage
 from nextreel.train.segments import activity_segments
 from nextreel.train.splits import Split
-
-Mask = NDArray[np.bool_]
 
 #: The length of the lists that are judged.
 K = 10

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nextreel.model.model import Factors, Floats, Model
+from nextreel.model.arrays import Floats
+from nextreel.model.model import Factors, Model
 from nextreel.settings import TrainSettings
 from nextreel.train.biases import fit_biases
 from nextreel.train.dataset import Dataset

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nextreel.model.model import Factors, Floats
+from nextreel.model.arrays import Floats
+from nextreel.model.model import Factors
 from nextreel.model.solve import Rows, Systems, explicit, implicit, loss, solve
 from nextreel.train.engine import Cells, Engine, Objective
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model.rank import Ints, Pairs
+from nextreel.model.arrays import Ints
+from nextreel.model.rank import Pairs
 from nextreel.train import metrics
 from nextreel.train.bootstrap import UserMeans
 from nextreel.train.dataset import Dataset

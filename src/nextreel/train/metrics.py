@@ -9,7 +9,8 @@ P, recall, map_cut, recip_rank) and ranx. ``lists`` (n, k) are rows of titles, -
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model.rank import Ints, Pairs
+from nextreel.model.arrays import Ints
+from nextreel.model.rank import Pairs
 
 Hits = NDArray[np.bool_]
 Values = NDArray[np.float64]

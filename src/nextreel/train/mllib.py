@@ -6,7 +6,8 @@ from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 
 from nextreel.errors import ModelError
-from nextreel.model.model import Factors, Floats
+from nextreel.model.arrays import Floats
+from nextreel.model.model import Factors
 from nextreel.train.engine import Cells, Engine, Objective
 
 

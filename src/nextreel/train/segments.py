@@ -1,11 +1,8 @@
 """Users by how much they have rated."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nextreel.model.rank import Ints
-
-Mask = NDArray[np.bool_]
+from nextreel.model.arrays import Ints, Mask
 
 
 def activity_segments(n_ratings: Ints, users: Mask) -> dict[str, Mask]:

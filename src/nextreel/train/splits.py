@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nextreel.errors import ModelError
+from nextreel.model.arrays import Mask
 from nextreel.settings import RatingsSettings, Settings
 from nextreel.train.dataset import Dataset
-
-Mask = NDArray[np.bool_]
 
 #: Takes users (user_id and the traits they prefer); returns their simulated ratings as a ratings table, of whatever
 #: they have rated.
