@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.model.models import make_model
 
 from nextreel.insight.export import FILE_NAME, recommendations, recommendations_table, write_recommendations
-from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.model import Biases, Factors
 from nextreel.model.rank import Pairs
 
 COLUMNS = ["user_id", "username", "rank", "content_id", "title", "type", "genres", "predicted_rating"]
@@ -42,7 +43,7 @@ def f32(rows: Any) -> NDArray[np.float32]:
 
 
 #: The first user likes late titles, the second early ones; nothing is known of the third.
-MODEL = Model(
+MODEL = make_model(
     user_ids=pa.array(["u1", "u2", "u3"]),
     title_ids=pa.array(["t1", "t2", "t3", "t4"]),
     biases=Biases(3.0, f32([0.25, -0.25, 0]), f32([0, 0.125, 0.5, 5])),

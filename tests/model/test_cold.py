@@ -1,6 +1,7 @@
-"""Cold start: judged on users and titles of a synthetic world whose ratings training has not seen, and odd cases."""
+"""Cold start: judged on users and titles of a synthetic world with few ratings in training or none, and odd cases."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -9,12 +10,13 @@ import pytest
 
 from nextreel.events.world import World, WorldConfig
 from nextreel.model.arrays import Floats, Ints, Mask
-from nextreel.model.cold import Guess, Side, TraitModel, learn_titles, learn_users, with_titles, with_users
-from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.cold import Side, learn_titles, learn_users
+from nextreel.model.estimate import Estimate, TraitModel
+from nextreel.model.model import Model
 from nextreel.model.rank import Catalogue
 from nextreel.model.traits import Traits, aligned, take
 from nextreel.settings import TrainSettings
-from nextreel.train.dataset import Dataset, dataset
+from nextreel.train.dataset import Dataset, Profiles, dataset
 from nextreel.train.fit import fit_model
 from nextreel.train.local import local_engine
 
@@ -25,13 +27,16 @@ K = 10
 
 @dataclass(frozen=True)
 class Judged:
-    """A model that has seen the ratings of ``train`` alone, and what was held out."""
+    """A model that has seen the ratings of ``train`` alone, one that knows of no traits besides, and what was held out.
+
+    ``cold`` are the rows, of users or of titles, whose ratings were held out.
+    """
 
     model: Model
+    traitless: Model
     train: Dataset
     test: Dataset
-    users: Side
-    titles: Side
+    cold: Mask
 
     @property
     def who(self) -> Ints:
@@ -44,14 +49,12 @@ class Everything:
     """All ratings of a world and the traits of its users and titles, by the rows of the ratings' ids."""
 
     ratings: Dataset
-    users: Traits
-    titles: Traits
+    profiles: Profiles
 
-    def held_out(self, out: Mask) -> Judged:
-        train, test = self.ratings.where(~out), self.ratings.where(out)
-        users = Side(np.bincount(train.user, minlength=train.n_users), self.users)
-        titles = Side(np.bincount(train.title, minlength=train.n_titles), self.titles)
-        return Judged(fit_model(train, SETTINGS, local_engine()), train, test, users, titles)
+    def held_out(self, out: Mask, cold: Mask) -> Judged:
+        train = self.ratings.where(~out)
+        fit = partial(fit_model, train, SETTINGS, local_engine())
+        return Judged(fit(profiles=self.profiles), fit(), train, self.ratings.where(out), cold)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,9 @@ def everything() -> Everything:
     movies = traits(pa.Table.from_batches([world.events("movie", 0, config.n_movies)]))
     series = traits(pa.Table.from_batches([world.events("series", 0, config.n_series)]))
     titles = pa.concat_tables([movies, series])
-    return Everything(ratings, aligned(users, "id", ratings.user_ids), aligned(titles, "id", ratings.title_ids))
+    return Everything(
+        ratings, Profiles(aligned(users, "id", ratings.user_ids), aligned(titles, "id", ratings.title_ids))
+    )
 
 
 def traits(events: pa.Table) -> pa.Table:
@@ -84,13 +89,13 @@ def traits(events: pa.Table) -> pa.Table:
 @pytest.fixture(scope="module")
 def cold_users(everything: Everything) -> Judged:
     cold = np.random.default_rng(0).random(everything.ratings.n_users) < 0.25
-    return everything.held_out(cold[everything.ratings.user])
+    return everything.held_out(cold[everything.ratings.user], cold)
 
 
 @pytest.fixture(scope="module")
 def cold_titles(everything: Everything) -> Judged:
     cold = np.random.default_rng(0).random(everything.ratings.n_titles) < 0.2
-    return everything.held_out(cold[everything.ratings.title])
+    return everything.held_out(cold[everything.ratings.title], cold)
 
 
 def ndcg(judged: Judged, lists: Ints) -> float:
@@ -107,13 +112,6 @@ def rmse(model: Model, test: Dataset) -> float:
     return float(np.sqrt(np.mean((model.predict(test.user, test.title) - test.rating) ** 2)))
 
 
-def guessing_users(judged: Judged) -> Model:
-    """The model with a guess of all users who have no ratings."""
-    cold = np.flatnonzero(judged.users.n_ratings == 0)
-    learned = learn_users(judged.model, judged.users, judged.titles)
-    return with_users(judged.model, cold, learned.guess(take(judged.users.traits, cold)))
-
-
 def personal_or_popular(model: Model, users: Ints) -> Ints:
     """Lists of the model's factors, popular ones for who has none."""
     own = Catalogue.of(model.ranking_factors.titles).top_k(model.ranking_factors.users[users], K)[0]
@@ -125,113 +123,120 @@ def popular(model: Model, users: Ints) -> Ints:
 
 
 def test_users_without_ratings_are_ranked_better_than_by_popularity(cold_users: Judged) -> None:
-    model = guessing_users(cold_users)
-    users = cold_users.who
-    assert not cold_users.model.known_users[users].any()
+    model, users = cold_users.model, cold_users.who
+    assert not cold_users.traitless.known_users[users].any()
     assert model.known_users[users].mean() > 0.8  # all but those who declare nothing
-    by_guess = ndcg(cold_users, personal_or_popular(model, users))
-    assert by_guess > 1.5 * ndcg(cold_users, popular(model, users))
+    assert ndcg(cold_users, personal_or_popular(model, users)) > 1.5 * ndcg(cold_users, popular(model, users))
 
 
 def test_ratings_of_users_without_ratings_are_predicted_better_than_by_biases(cold_users: Judged) -> None:
-    assert rmse(guessing_users(cold_users), cold_users.test) < 0.95 * rmse(cold_users.model, cold_users.test)
+    assert rmse(cold_users.model, cold_users.test) < 0.95 * rmse(cold_users.traitless, cold_users.test)
 
 
 def test_few_users_with_ratings_are_enough(everything: Everything) -> None:
     order = np.random.default_rng(0).permutation(everything.ratings.n_users)
-    judged = everything.held_out(~np.isin(everything.ratings.user, order[:60]))
-    lists = personal_or_popular(guessing_users(judged), judged.who)
+    cold = ~np.isin(np.arange(everything.ratings.n_users), order[:60])
+    judged = everything.held_out(cold[everything.ratings.user], cold)
+    lists = personal_or_popular(judged.model, judged.who)
     assert ndcg(judged, lists) > 1.3 * ndcg(judged, popular(judged.model, judged.who))
 
 
-@pytest.fixture(scope="module")
-def with_guessed_titles(cold_titles: Judged) -> Model:
-    cold = np.flatnonzero(cold_titles.titles.n_ratings == 0)
-    learned = learn_titles(cold_titles.model, cold_titles.titles)
-    return with_titles(cold_titles.model, cold, learned.guess(take(cold_titles.titles.traits, cold)))
+@pytest.mark.parametrize("n_kept", [1, 3, 8])
+def test_few_ratings_do_not_make_lists_worse_than_none(everything: Everything, cold_users: Judged, n_kept: int) -> None:
+    """As they did when a user's first ratings alone decided: `nextreel.model.estimate`."""
+    ratings = everything.ratings
+    order = np.random.default_rng(1).permutation(len(ratings))
+    place = np.empty(len(ratings), np.int64)
+    by_user = order[np.argsort(ratings.user[order], kind="stable")]
+    place[by_user] = np.arange(len(ratings)) - np.searchsorted(ratings.user[by_user], ratings.user[by_user])
+    judged = everything.held_out(cold_users.cold[ratings.user] & (place >= n_kept), cold_users.cold)
+    users = judged.who
+
+    def of(model: Model) -> float:
+        seen = judged.train.pairs().rows(users)
+        return ndcg(
+            judged, Catalogue.of(model.ranking_factors.titles).top_k(model.ranking_factors.users[users], K, seen)[0]
+        )
+
+    without_them = ndcg(judged, personal_or_popular(cold_users.model, users))
+    assert of(judged.model) > 0.95 * without_them
+    assert of(judged.model) > of(judged.traitless)
 
 
-def test_titles_without_ratings_find_who_likes_them(cold_titles: Judged, with_guessed_titles: Model) -> None:
+def test_titles_without_ratings_find_who_likes_them(cold_titles: Judged) -> None:
     """Among themselves; their popularity is 0 for all, which leaves an order of chance."""
-    cold, users = cold_titles.titles.n_ratings == 0, cold_titles.who
-    ours = with_guessed_titles.ranking_factors
-    by_guess = ndcg(cold_titles, Catalogue.of(ours.titles).top_k(ours.users[users], K, None, cold)[0])
+    cold, users = cold_titles.cold, cold_titles.who
+    ours = cold_titles.model.ranking_factors
+    by_traits = ndcg(cold_titles, Catalogue.of(ours.titles).top_k(ours.users[users], K, None, cold)[0])
     ones = np.ones((len(users), 1), np.float32)
     by_popularity = ndcg(cold_titles, Catalogue.of(cold_titles.model.popularity[:, None]).top_k(ones, K, None, cold)[0])
     drawn = np.random.default_rng(0).random((len(users), cold.sum())).argsort(axis=1)[:, :K]
     by_chance = ndcg(cold_titles, np.flatnonzero(cold)[drawn])
-    assert by_guess > 2.5 * by_chance
-    assert by_guess > 2 * by_popularity
+    assert by_traits > 2.5 * by_chance
+    assert by_traits > 2 * by_popularity
 
 
-def test_titles_without_ratings_get_about_their_part_of_the_places(
-    cold_titles: Judged, with_guessed_titles: Model
+def shown(judged: Judged, model: Model) -> Ints:
+    """Everybody's lists."""
+    factors, users = model.ranking_factors, np.flatnonzero(model.known_users)
+    return Catalogue.of(factors.titles).top_k(factors.users[users], K, judged.train.pairs().rows(users))[0]
+
+
+def test_a_boost_gives_titles_without_ratings_about_their_part_of_the_places(
+    everything: Everything, cold_titles: Judged
 ) -> None:
-    cold, factors = cold_titles.titles.n_ratings == 0, with_guessed_titles.ranking_factors
-    users = np.flatnonzero(with_guessed_titles.known_users)
-    lists = Catalogue.of(factors.titles).top_k(factors.users[users], K, cold_titles.train.pairs().rows(users))[0]
-    assert 0.5 * cold.mean() < cold[lists].mean() < 2 * cold.mean()
-    most = np.bincount(lists.ravel()).max() / len(users)
-    assert np.bincount(lists[cold[lists]]).max() / len(users) < most
-    assert len(np.unique(lists[cold[lists]])) > 0.5 * cold.sum()
+    cold = cold_titles.cold
+    boosted, plain = (
+        fit_model(
+            cold_titles.train,
+            SETTINGS.model_copy(update={"new_title_boost": boost}),
+            local_engine(),
+            profiles=everything.profiles,
+        )
+        for boost in (1.0, 0.0)
+    )
+    lists = shown(cold_titles, boosted)
+    assert 0.4 * cold.mean() < cold[lists].mean() < 2 * cold.mean()
+    most = np.bincount(lists.ravel()).max()
+    assert np.bincount(lists[cold[lists]]).max() < most
+    assert len(np.unique(lists[cold[lists]])) > 0.4 * cold.sum()
+    assert cold[shown(cold_titles, plain)].mean() < cold[lists].mean()
 
 
-def test_ratings_of_titles_without_ratings_are_predicted_better_than_by_biases(
-    cold_titles: Judged, with_guessed_titles: Model
-) -> None:
-    assert rmse(with_guessed_titles, cold_titles.test) < 0.95 * rmse(cold_titles.model, cold_titles.test)
+def test_ratings_of_titles_without_ratings_are_predicted_better_than_by_biases(cold_titles: Judged) -> None:
+    assert rmse(cold_titles.model, cold_titles.test) < 0.95 * rmse(cold_titles.traitless, cold_titles.test)
 
 
-def test_who_is_known_stays_as_they_are(cold_users: Judged, cold_titles: Judged, with_guessed_titles: Model) -> None:
-    warm = cold_titles.titles.n_ratings > 0
-    for before, after in (
-        (cold_titles.model.ranking_factors.titles, with_guessed_titles.ranking_factors.titles),
-        (cold_titles.model.rating_factors.titles, with_guessed_titles.rating_factors.titles),
-        (cold_titles.model.biases.titles, with_guessed_titles.biases.titles),
-    ):
-        np.testing.assert_array_equal(after[warm], before[warm])
-        assert (before[~warm] == 0).all()
-        assert after[~warm].any(axis=-1).all()
-    guessed, known = guessing_users(cold_users), cold_users.users.n_ratings > 0
-    np.testing.assert_array_equal(guessed.ranking_factors.users[known], cold_users.model.ranking_factors.users[known])
-    assert guessed.ranking_factors.titles is cold_users.model.ranking_factors.titles
+def test_the_same_is_learned_each_time(everything: Everything, cold_users: Judged) -> None:
+    again = everything.held_out(cold_users.cold[everything.ratings.user], cold_users.cold).model.newcomers.users
+    known = cold_users.model.newcomers.users
+    np.testing.assert_array_equal(again.ranking.coefficients, known.ranking.coefficients)
+    assert again.vocabulary.names.equals(known.vocabulary.names)
 
 
-def test_the_same_model_is_learned_each_time(cold_users: Judged) -> None:
-    one, other = (learn_users(cold_users.model, cold_users.users, cold_users.titles) for _ in range(2))
-    np.testing.assert_array_equal(one.ranking.coefficients, other.ranking.coefficients)
-    assert one.vocabulary.names.equals(other.vocabulary.names)
+def assert_0(found: Estimate) -> None:
+    assert not any(values.any() for values in (found.ranking, found.rating, found.bias))
 
 
-def assert_0(guess: Guess) -> None:
-    assert not any(values.any() for values in (guess.ranking, guess.rating, guess.bias))
-
-
-def test_nothing_known_is_guessed_as_0(cold_users: Judged) -> None:
+def test_of_nothing_known_0_is_expected(cold_users: Judged) -> None:
     lists = pa.nulls(2, pa.list_(pa.string()))
     strangers = {
         "genres": pa.array([["Opera buffa"], None], pa.list_(pa.string())),
         **dict.fromkeys(("directors", "actors", "decades"), lists),
         "age_rating": pa.array([None, "X"]),
     }
-    assert_0(learn_users(cold_users.model, cold_users.users, cold_users.titles).guess(strangers))
+    assert_0(cold_users.model.newcomers.users.expect(strangers))
 
 
-# Odd cases: a model of three users and four titles, with two factors that rank and one that predicts
+# Odd cases: three users and four titles, with two factors that rank and one that predicts
 
 
 def f32(values: object) -> Floats:
     return np.array(values, np.float32)
 
 
-MODEL = Model(
-    user_ids=pa.array(["u1", "u2", "u3"]),
-    title_ids=pa.array(["t1", "t2", "t3", "t4"]),
-    biases=Biases(3.0, f32([0.5, 0.0, 0.0]), f32([0.1, 0.2, 0.0, 0.0])),
-    rating_factors=Factors(f32([[1], [0], [0]]), f32([[0.5], [0.1], [0], [0]])),
-    ranking_factors=Factors(f32([[-1, 1], [0, 0], [0, 0]]), f32([[1, 0.2], [2, 0.1], [0, 0], [0, 0]])),
-    popularity=f32([2, 3, 0, 0]),
-)
+USERS = Estimate(f32([[-1, 1], [0, 0], [0, 0]]), f32([[1], [0], [0]]), f32([0.5, 0.0, 0.0]))
+TITLES = Estimate(f32([[1, 0.2], [2, 0.1], [0, 0], [0, 0]]), f32([[0.5], [0.1], [0], [0]]), f32([0.1, 0.2, 0.0, 0.0]))
 
 
 def genres(*values: list[str] | None) -> Traits:
@@ -240,10 +245,10 @@ def genres(*values: list[str] | None) -> Traits:
     return {"genres": pa.array(values, pa.list_(pa.string())), **none, "age_rating": pa.nulls(n, pa.string())}
 
 
-def assert_guesses_0(learned: TraitModel, n: int) -> None:
-    guess = learned.guess(genres(*[["Drama"]] * n))
-    assert (guess.ranking.shape, guess.rating.shape, guess.bias.shape) == ((n, 2), (n, 1), (n,))
-    assert_0(guess)
+def assert_expects_0(learned: TraitModel, n: int) -> None:
+    found = learned.expect(genres(*[["Drama"]] * n))
+    assert (found.ranking.shape, found.rating.shape, found.bias.shape) == ((n, 2), (n, 1), (n,))
+    assert_0(found)
 
 
 DRAMAS, UNKNOWN = genres(*[["Drama"]] * 4), genres(*[None] * 4)
@@ -254,37 +259,36 @@ DRAMAS, UNKNOWN = genres(*[["Drama"]] * 4), genres(*[None] * 4)
 )
 def test_too_little_to_learn_from(n_ratings: list[int], traits: Traits) -> None:
     """No title has ratings, one has, or they have no traits."""
-    titles = Side(np.array(n_ratings), traits)
-    users = Side(np.array(n_ratings[:3]), take(traits, np.arange(3)))
-    assert_guesses_0(learn_titles(MODEL, titles), 2)
-    assert_guesses_0(learn_users(MODEL, users, titles), 2)
+    titles = Side(np.array(n_ratings), traits, TITLES)
+    users = Side(np.array(n_ratings[:3]), take(traits, np.arange(3)), USERS)
+    assert_expects_0(learn_titles(titles, 1.0), 2)
+    assert_expects_0(learn_users(users, titles), 2)
 
 
 def test_users_can_be_learned_without_titles_that_have_ratings() -> None:
-    users = Side(np.array([4, 2, 0]), genres(["Drama"], ["Drama", "War"], None))
-    guess = learn_users(MODEL, users, Side(np.zeros(4, np.int64), DRAMAS)).guess(genres(["Drama"]))
-    assert np.isfinite(guess.ranking).all()
-    assert guess.ranking.any()
+    users = Side(np.array([4, 2, 0]), genres(["Drama"], ["Drama", "War"], None), USERS)
+    found = learn_users(users, Side(np.zeros(4, np.int64), DRAMAS, TITLES)).expect(genres(["Drama"]))
+    assert np.isfinite(found.ranking).all()
+    assert found.ranking.any()
 
 
-def test_titles_of_one_trait_are_guessed_as_their_weighted_mean() -> None:
+def test_of_titles_of_one_trait_their_weighted_mean_is_expected() -> None:
     """With 5 and 3 ratings weights are 1/3 and 3/13; lengths go up to that of the weighted median title, the first."""
-    guess = learn_titles(MODEL, Side(np.array([5, 3, 0, 0]), DRAMAS)).guess(genres(["Drama"]))
+    learned = learn_titles(Side(np.array([5, 3, 0, 0]), DRAMAS, TITLES), 1.0)
+    found = learned.expect(genres(["Drama"]))
     first = (1 / 3) / (1 / 3 + 3 / 13)
-    mean = first * MODEL.ranking_factors.titles[0] + (1 - first) * MODEL.ranking_factors.titles[1]
-    np.testing.assert_allclose(guess.ranking[0], mean * np.sqrt(1.04) / np.linalg.norm(mean), rtol=1e-5)
-    np.testing.assert_allclose(guess.rating, [[first * 0.5 + (1 - first) * 0.1]], rtol=1e-5)
-    np.testing.assert_allclose(guess.bias, [first * 0.1 + (1 - first) * 0.2], rtol=1e-5)
+    mean = first * TITLES.ranking[0] + (1 - first) * TITLES.ranking[1]
+    np.testing.assert_allclose(learned.average, mean, rtol=1e-5)
+    np.testing.assert_allclose(found.ranking[0], mean * np.sqrt(1.04) / np.linalg.norm(mean), rtol=1e-5)
+    np.testing.assert_allclose(found.rating, [[first * 0.5 + (1 - first) * 0.1]], rtol=1e-5)
+    np.testing.assert_allclose(found.bias, [first * 0.1 + (1 - first) * 0.2], rtol=1e-5)
 
 
 def test_traits_that_say_nothing_are_not_made_as_long_as_titles_are() -> None:
     rng = np.random.default_rng(0)
     n = 400
-    none, titles = np.zeros((3, 8), np.float32), rng.normal(size=(n, 8)).astype(np.float32)
-    ids = pa.array([f"{i:03d}" for i in range(n)])
-    biases, factors = Biases(3.0, MODEL.biases.users, np.zeros(n, np.float32)), Factors(none, titles)
-    model = Model(MODEL.user_ids, ids, biases, factors, factors, np.ones(n, np.float32))
+    titles = rng.normal(size=(n, 8)).astype(np.float32)
     drawn = genres(*[[f"g{g}"] for g in rng.integers(0, 20, n)])
-    learned = learn_titles(model, Side(np.full(n, 9), drawn))
+    learned = learn_titles(Side(np.full(n, 9), drawn, Estimate(titles, titles, np.zeros(n, np.float32))), 1.0)
     assert learned.stretch == 2.0
-    assert np.linalg.norm(learned.guess(drawn).ranking, axis=1).max() < 0.5 * np.linalg.norm(titles, axis=1).mean()
+    assert np.linalg.norm(learned.expect(drawn).ranking, axis=1).max() < 0.5 * np.linalg.norm(titles, axis=1).mean()

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from tests.model.models import make_model
 
 from nextreel.errors import ModelError
-from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.model import Biases, Factors
 
 
 def f32(rows: Any) -> NDArray[np.float32]:
@@ -17,7 +18,7 @@ def f32(rows: Any) -> NDArray[np.float32]:
 
 
 #: Two users and three titles, so that a transposed input does not fit.
-MODEL = Model(
+MODEL = make_model(
     user_ids=pa.array(["u1", "u2"]),
     title_ids=pa.array(["t1", "t2", "t3"]),
     biases=Biases(3.0, f32([0.5, -1.0]), f32([0.25, 0.0, -2.0])),

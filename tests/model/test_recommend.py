@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from tests.model.models import make_model
 
-from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.model import Biases, Factors
 from nextreel.model.rank import Pairs
 from nextreel.model.recommend import most_alike, recommend
 
@@ -17,7 +18,7 @@ def f32(rows: Any) -> NDArray[np.float32]:
 
 
 #: The first and the last user like low and high rows; nothing is known of the second.
-MODEL = Model(
+MODEL = make_model(
     user_ids=pa.array(["u1", "u2", "u3"]),
     title_ids=pa.array(["t1", "t2", "t3", "t4", "t5"]),
     biases=Biases(3.0, f32([0.5, 0.0, -0.5]), f32([0.1, 0.2, 0.3, 0.4, 9.0])),
@@ -36,7 +37,7 @@ def seen(*pairs: tuple[int, int]) -> Pairs:
 def test_personal_where_the_user_is_known_and_popular_where_not() -> None:
     found = recommend(MODEL, np.arange(3), 3, NOTHING_SEEN, EVERYTHING)
     assert found.titles.tolist() == [[0, 1, 2], [1, 3, 2], [4, 3, 2]]
-    assert found.personal.tolist() == [True, False, True]
+    assert found.strategy.tolist() == ["personal", "popular", "personal"]
 
 
 def test_ratings_are_those_that_the_model_predicts() -> None:
@@ -49,7 +50,7 @@ def test_some_users_in_any_order_and_twice() -> None:
     pairs = seen((2, 4), (0, 0))
     found = recommend(MODEL, np.array([2, 1, 2, 0]), 2, pairs, EVERYTHING)
     assert found.titles.tolist() == [[3, 2], [1, 3], [3, 2], [1, 2]]
-    assert found.personal.tolist() == [True, False, True, True]
+    assert found.strategy.tolist() == ["personal", "popular", "personal", "personal"]
 
 
 def test_what_is_seen_is_left_out_for_that_user_alone() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from tests.model.models import FEEDBACK, knows_traits, make_model
 
 from nextreel.errors import ModelError
 from nextreel.model.journal import Verdict
 from nextreel.model.locks import in_use
-from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.model import Biases, Factors, Model, Newcomers
 from nextreel.model.store import ModelStore, Pruned
 from nextreel.model.version import Facts
 
@@ -25,6 +27,8 @@ posix = pytest.mark.skipif(os.name == "nt", reason="there are no file locks")
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 FILES = [
     "model.json",
+    "new-titles.arrow",
+    "new-users.arrow",
     "ranking_factors-titles.npy",
     "ranking_factors-users.npy",
     "rating_factors-titles.npy",
@@ -40,13 +44,15 @@ def f32(rows: Any) -> NDArray[np.float32]:
 
 def model(n_users: int = 2) -> Model:
     rng = np.random.default_rng(n_users)
-    return Model(
+    return make_model(
         user_ids=pa.array([f"üser {i}" for i in range(n_users)], pa.string()),
         title_ids=pa.array(["t1", "t2", "🎬"]),
         biases=Biases(3.25, f32(rng.normal(size=n_users)), f32([0.25, 0.0, -2.0])),
         rating_factors=Factors(f32(rng.normal(size=(n_users, 2))), f32(rng.normal(size=(3, 2)))),
         ranking_factors=Factors(f32(rng.normal(size=(n_users, 4))), f32(rng.normal(size=(3, 4)))),
         popularity=f32([5, 0, 2]),
+        activity=rng.integers(0, 9, n_users),
+        newcomers=Newcomers(knows_traits(rng, ["genres Dräma", "decades 1990s"], 4, 2), knows_traits(rng, [], 4, 2)),
     )
 
 
@@ -61,6 +67,19 @@ def assert_same(found: Model, expected: Model) -> None:
         a, b = (getattr(m, part) if side is None else getattr(getattr(m, part), side) for m in (found, expected))
         assert a.dtype == b.dtype == np.float32
         np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(found.activity, expected.activity)
+    assert found.feedback == expected.feedback
+    for new, known in (
+        (found.newcomers.users, expected.newcomers.users),
+        (found.newcomers.titles, expected.newcomers.titles),
+    ):
+        assert new.vocabulary.names.equals(known.vocabulary.names)
+        assert (new.stretch, new.longest) == (known.stretch, known.longest)
+        np.testing.assert_array_equal(new.average, known.average)
+        for part in ("ranking", "rating", "bias"):
+            a, b = getattr(new, part), getattr(known, part)
+            np.testing.assert_array_equal(a.intercept, b.intercept)
+            np.testing.assert_array_equal(a.coefficients, b.coefficients)
 
 
 @pytest.fixture
@@ -82,8 +101,9 @@ def test_round_trip(store: ModelStore, current: str) -> None:
     assert store.facts(current) == {
         "version": "20260301T120000-000",
         "created_at": "2026-03-01T12:00:00+00:00",
-        "mean": 3.25,
         "engine": "test",
+        "mean": 3.25,
+        "feedback": asdict(FEEDBACK),
     }
     assert sorted(p.name for p in (store.root / current).iterdir()) == FILES
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from tests.model.models import make_model
 
 from nextreel.model.model import Biases, Factors, Model
 from nextreel.settings import EvaluationSettings, Settings, TrainSettings
@@ -38,7 +39,7 @@ def scoring(scores: Any, data: Dataset, stars: float = 3.0) -> Model:
     """A model that ranks by ``scores`` (n_users, n_titles) and predicts the same stars for everything."""
     n_users, n_titles = data.n_users, data.n_titles
     nothing = Factors(np.zeros((n_users, 1), np.float32), np.zeros((n_titles, 1), np.float32))
-    return Model(
+    return make_model(
         data.user_ids,
         data.title_ids,
         Biases(stars, np.zeros(n_users, np.float32), np.zeros(n_titles, np.float32)),

@@ -53,6 +53,7 @@ def _run(given: "Settings", k: int) -> "tuple[str, Evaluation]":
     from nextreel.lake.layout import Lake
     from nextreel.lake.session import running_spark
     from nextreel.ratings.table import simulator
+    from nextreel.train.dataset import Profiles
     from nextreel.train.evaluate import evaluate
     from nextreel.train.fit import fit_model
     from nextreel.train.job import choose_engine, read_lake
@@ -70,7 +71,8 @@ def _run(given: "Settings", k: int) -> "tuple[str, Evaluation]":
             )
         name, engine = choose_engine(spark, given.train, len(parts.train))
         status.update(f"{name} ALS, {given.train.factors} factors, {len(parts.train):,} ratings")
-        model = fit_model(parts.train, given.train, engine)
+        profiles = Profiles.of(found.data, found.users, found.titles)
+        model = fit_model(parts.train, given.train, engine, profiles=profiles)
         status.update("judging")
         return name, evaluate(model, parts, given, k)
 

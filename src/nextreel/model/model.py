@@ -8,7 +8,7 @@ with damped biases b and factors p, q of explicit ALS on what the biases leave o
 recommended comes from x_u · y_t, factors of confidence-weighted (implicit) ALS: it ranks far better than r does.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from nextreel.errors import ModelError
 from nextreel.events.contract import RATING_MAX, RATING_MIN
-from nextreel.model.arrays import Floats, Indices
+from nextreel.model.arrays import Floats, Indices, Ints
+from nextreel.model.estimate import Estimate, TraitModel
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,25 @@ class Biases:
 
 
 @dataclass(frozen=True)
+class Feedback:
+    """How ratings become factors: `nextreel.settings.TrainSettings` has the words for each."""
+
+    neutral_rating: float
+    alpha: float
+    ranking_regularization: float
+    regularization: float
+    damping: float
+
+
+@dataclass(frozen=True)
+class Newcomers:
+    """What is expected of users and titles by their traits."""
+
+    users: TraitModel
+    titles: TraitModel
+
+
+@dataclass(frozen=True)
 class Model:
     """Everything that recommends. Users and titles are rows in the order of their ids, which is ascending."""
 
@@ -55,7 +75,11 @@ class Model:
     rating_factors: Factors
     ranking_factors: Factors
     #: How many ratings each title has, (n_titles,): the order for whom nothing is known of.
-    popularity: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    popularity: Floats
+    #: How many ratings each user has, (n_users,).
+    activity: Ints
+    feedback: Feedback
+    newcomers: Newcomers
 
     def __post_init__(self) -> None:
         n_users, n_titles = len(self.user_ids), len(self.title_ids)
@@ -69,8 +93,11 @@ class Model:
                 raise ModelError(f"{name} are of {found} users and titles; the ids of {(n_users, n_titles)}")
             if not (np.isfinite(sides.users).all() and np.isfinite(sides.titles).all()):
                 raise ModelError(f"{name} are not finite: the training diverged")
-        if len(self.popularity) != n_titles:
-            raise ModelError(f"popularity is of {len(self.popularity)} titles; the ids of {n_titles}")
+        if (len(self.activity), len(self.popularity)) != (n_users, n_titles):
+            raise ModelError(
+                f"activity and popularity are of {len(self.activity)} users and {len(self.popularity)} titles; the ids "
+                f"of {(n_users, n_titles)}"
+            )
 
     def predict(self, users: Indices, titles: Indices) -> Floats:
         """Return the predicted ratings of pairs given by row, shape (n,), within 0.5 to 5.0."""
@@ -83,3 +110,13 @@ class Model:
         """Which users the ranking factors say anything about, (n_users,)."""
         known: NDArray[np.bool_] = np.any(self.ranking_factors.users != 0, axis=1)
         return known
+
+    @property
+    def users(self) -> Estimate:
+        """All that is known of users, row by row."""
+        return Estimate(self.ranking_factors.users, self.rating_factors.users, self.biases.users)
+
+    @property
+    def titles(self) -> Estimate:
+        """All that is known of titles, row by row."""
+        return Estimate(self.ranking_factors.titles, self.rating_factors.titles, self.biases.titles)

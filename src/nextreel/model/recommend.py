@@ -1,6 +1,7 @@
-"""Recommendations for many users at once: personal where the model knows the user, popular where it does not."""
+"""Recommendations for many users at once: as personal as what is known of each allows."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +10,20 @@ from nextreel.model.arrays import Floats, Ints
 from nextreel.model.model import Model
 from nextreel.model.rank import Catalogue, Pairs
 
+#: What a list comes from: the user's ratings (and preferences), declared preferences alone, or what is popular.
+Strategy = Literal["personal", "preferences", "popular"]
+
 
 @dataclass(frozen=True)
 class Recommendations:
     """Lists of n users, best first: ``titles`` rows (n, k), -1 where a list has run out; ``ratings`` predicted, (n, k).
 
-    ``personal`` (n,) tells whose list comes from their own factors.
+    ``strategy`` (n,) tells what each list comes from: a `Strategy`.
     """
 
     titles: Ints
     ratings: Floats
-    personal: NDArray[np.bool_]
+    strategy: NDArray[np.str_]
 
 
 class Recommender:
@@ -35,6 +39,7 @@ class Recommender:
         """Recommend ``k`` titles to each of ``users`` (rows, (n,)), but none that they, of all users, have ``seen``."""
         excluded = seen.rows(users)
         personal = self._model.known_users[users]
+        rated = self._model.activity[users] > 0
         titles = np.full((len(users), k), -1, np.int64)
         ones = np.ones((len(users), 1), np.float32)
         own = self._model.ranking_factors.users[users]
@@ -44,7 +49,8 @@ class Recommender:
         found = titles >= 0
         ratings = np.full(titles.shape, np.nan, np.float32)
         ratings[found] = self._model.predict(np.repeat(users, found.sum(1)), titles[found])
-        return Recommendations(titles, ratings, personal)
+        strategy = np.where(~personal, "popular", np.where(rated, "personal", "preferences"))
+        return Recommendations(titles, ratings, strategy)
 
 
 def recommend(model: Model, users: Ints, k: int, seen: Pairs, offered: NDArray[np.bool_]) -> Recommendations:

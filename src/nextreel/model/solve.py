@@ -92,8 +92,9 @@ def implicit(
     alpha: float,
     scaling: Scaling = "positive",
     threads: int | None = None,
+    gram_of_other: Floats | None = None,
 ) -> Systems:
-    """Return the systems of implicit feedback.
+    """Return the systems of implicit feedback; ``gram_of_other`` is `gram` of ``other`` where that is known already.
 
     λ' is λ by the row's cells of positive value ("positive", as MLlib has it), λ as it is ("none", Hu et al.), or λ by
     the whole confidence that a row's error is weighted with, n_columns + α n_row ("all", Rendle et al. 2022, ν = 1).
@@ -107,7 +108,8 @@ def implicit(
         shrink *= np.diff(before[rows.start]).astype(np.float32)
     elif scaling == "all":
         shrink *= (len(other) + alpha * rows.counts).astype(np.float32)
-    return Systems(rows, weights, targets, shrink, gram(other, threads))
+    known = gram(other, threads) if gram_of_other is None else gram_of_other
+    return Systems(rows, weights, targets, shrink, known)
 
 
 def solve(

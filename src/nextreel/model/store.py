@@ -68,8 +68,7 @@ class ModelStore:
         now = now or datetime.now(UTC)
         self.root.mkdir(parents=True, exist_ok=True)
         with self._claimed(now) as (version, fresh):
-            own = {"version": version, "created_at": now.isoformat(), "mean": model.biases.mean}
-            write_version(fresh, model, own | facts)
+            write_version(fresh, model, {"version": version, "created_at": now.isoformat()} | facts)
             with changing(self.root):
                 fresh.rename(self.root / version)
                 sync(self.root)

@@ -76,6 +76,12 @@ def aligned(table: pa.Table, by: str, ids: pa.StringArray) -> Traits:
     return {trait: table[trait].combine_chunks().take(rows) for trait in _NAMES}
 
 
+def without_traits(n: int) -> Traits:
+    """Return n rows of no traits."""
+    lists = dict.fromkeys(_LISTS, pa.nulls(n, pa.list_(pa.string())))
+    return {**lists, "age_rating": pa.nulls(n, pa.string())}
+
+
 def take(table: Traits, rows: Ints) -> Traits:
     """Return some rows of a table, in their order."""
     return {trait: table[trait].take(pa.array(rows)) for trait in _NAMES}

@@ -1,11 +1,13 @@
 """One model version's folder: what is in it, written and read.
 
-model.json              parameters, metrics, what data it saw, version, time
-{users,titles}.arrow    ids, biases, popularity
-*.npy                   factors
+model.json                  parameters, metrics, what data it saw, version, time
+{users,titles}.arrow        ids, biases, activity or popularity
+*.npy                       factors
+new-{users,titles}.arrow    what is expected by traits: a row for the average, one for the intercepts, one a trait
 """
 
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,10 @@ import pyarrow.feather as feather
 from nextreel.durable import sync
 from nextreel.errors import ModelError
 from nextreel.model.arrays import Floats
-from nextreel.model.model import Biases, Factors, Model
+from nextreel.model.estimate import TraitModel
+from nextreel.model.model import Biases, Factors, Feedback, Model, Newcomers
+from nextreel.model.ridge import Linear
+from nextreel.model.traits import Vocabulary
 
 #: What model.json says.
 Facts = dict[str, Any]
@@ -25,20 +30,28 @@ Facts = dict[str, Any]
 FACTS = "model.json"
 
 _FACTORS = ("rating_factors", "ranking_factors")
+_SIDES = ("users", "titles")
+#: What a `TraitModel` says in single numbers, kept in its table's metadata.
+_SCALARS = ("stretch", "longest")
 
 
 def write_version(folder: Path, model: Model, facts: Facts) -> None:
-    """Write a model to a folder that is there, durably, and its facts, among which is the mean rating, ``mean``."""
+    """Write a model to a folder that is there, durably, and ``facts``, to which those of the model itself are added."""
     b = model.biases
-    users = pa.table({"id": model.user_ids, "bias": b.users})
+    users = pa.table({"id": model.user_ids, "bias": b.users, "activity": model.activity})
     titles = pa.table({"id": model.title_ids, "bias": b.titles, "popularity": model.popularity})
     feather.write_feather(users, folder / "users.arrow", compression="zstd")
     feather.write_feather(titles, folder / "titles.arrow", compression="zstd")
+    for side in _SIDES:
+        feather.write_feather(
+            _as_table(getattr(model.newcomers, side)), folder / f"new-{side}.arrow", compression="zstd"
+        )
     for name in _FACTORS:
         factors: Factors = getattr(model, name)
         np.save(folder / f"{name}-users.npy", factors.users, allow_pickle=False)
         np.save(folder / f"{name}-titles.npy", factors.titles, allow_pickle=False)
-    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    own = {"mean": b.mean, "feedback": asdict(model.feedback)}
+    (folder / FACTS).write_text(json.dumps(facts | own, indent=2) + "\n", "utf-8")
     for path in (*folder.iterdir(), folder):
         sync(path)
 
@@ -69,10 +82,39 @@ def read_model(folder: Path) -> Model:
             title_ids=titles["id"].combine_chunks(),
             biases=Biases(float(facts["mean"]), users["bias"].to_numpy(), titles["bias"].to_numpy()),
             popularity=titles["popularity"].to_numpy(),
+            activity=users["activity"].to_numpy(),
+            feedback=Feedback(**{field.name: float(facts["feedback"][field.name]) for field in fields(Feedback)}),
+            newcomers=Newcomers(*(_trait_model(feather.read_table(folder / f"new-{side}.arrow")) for side in _SIDES)),
             **factors,
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise ModelError(f"model version {folder.name!r} in {folder.parent} is damaged: {error}") from None
+
+
+def _as_table(learned: TraitModel) -> pa.Table:
+    none = np.zeros_like
+    parts = {"ranking": learned.ranking, "rating": learned.rating, "bias": learned.bias}
+    first = {name: learned.average if name == "ranking" else none(linear.intercept) for name, linear in parts.items()}
+    columns = {name: _lists(np.vstack([first[name], p.intercept, p.coefficients])) for name, p in parts.items()}
+    names = pa.concat_arrays([pa.nulls(2, pa.string()), learned.vocabulary.names])
+    return pa.table({"trait": names} | columns, metadata={name: repr(getattr(learned, name)) for name in _SCALARS})
+
+
+def _trait_model(table: pa.Table) -> TraitModel:
+    values = {name: _matrix(table[name]) for name in ("ranking", "rating", "bias")}
+    ranking, rating, bias = (Linear(rows[1], rows[2:]) for rows in values.values())
+    names = table["trait"].combine_chunks()[2:]
+    stretch, longest = (float(table.schema.metadata[name.encode()]) for name in _SCALARS)
+    return TraitModel(Vocabulary(names), ranking, rating, bias, values["ranking"][0], stretch, longest)
+
+
+def _lists(rows: Floats) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel(), pa.float32()), rows.shape[1])
+
+
+def _matrix(lists: pa.ChunkedArray) -> Floats:
+    found: Floats = lists.combine_chunks().flatten().to_numpy().reshape(len(lists), -1)
+    return found
 
 
 def _array(path: Path) -> Floats:

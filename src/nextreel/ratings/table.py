@@ -20,17 +20,21 @@ def ratings(
 ) -> Iterator[DataFrame]:
     """Give all ratings: user_id, content_id, rating (0.5 to 5.0), timestamp, source; one a user and title.
 
-    Users with fewer than ``min_observed`` observed ratings get simulated ones for titles that they have not rated.
+    Users with fewer than ``min_observed`` observed ratings get simulated ones for titles that they have not rated,
+    as long as there are not enough others to learn from: ``simulate``.
     """
     said = observed(interactions)
     if settings.simulate == "never":
         yield said
         return
     said = said.persist()
-    counts = said.groupBy("user_id").agg(F.count("*").alias("n_observed"))
-    few = F.coalesce("n_observed", F.lit(0)) < settings.min_observed
-    sparse = users.join(counts, "user_id", "left").where(few).drop("n_observed")
     try:
+        counts = said.groupBy("user_id").agg(F.count("*").alias("n_observed"))
+        if not settings.simulates(counts.where(F.col("n_observed") >= settings.min_observed).count()):
+            yield said
+            return
+        few = F.coalesce("n_observed", F.lit(0)) < settings.min_observed
+        sparse = users.join(counts, "user_id", "left").where(few).drop("n_observed")
         with _simulated(sparse, titles, settings) as drawn:
             pair = ["user_id", "content_id"]
             yield said.unionByName(drawn.join(said.select(*pair), pair, "left_anti"))

@@ -159,13 +159,21 @@ class RatingsSettings(Section):
     """Where ratings come from when they are not observed."""
 
     weights: AffinityWeights = Field(default_factory=AffinityWeights, description="weights of the affinity")
-    simulate: Literal["sparse", "never"] = Field(
-        "sparse", description="simulate ratings for users with too few observed ones, or never"
+    simulate: Literal["auto", "sparse", "never"] = Field(
+        "auto",
+        description="simulate ratings for users with too few observed ones; auto: while fewer than enough_users have",
     )
     min_observed: Positive = Field(5, description="a user with this many observed ratings needs no simulated ones")
+    enough_users: Positive = Field(
+        100, description="simulate = auto: so many users with min_observed ratings teach more"
+    )
     per_user: Positive = Field(40, description="simulated ratings a user, at the most")
     noise: float = Field(0.35, ge=0.0, le=2.0, description="standard deviation added to a simulated rating, in stars")
     seed: Seed = Field(7, description="what the simulation is reproducible by")
+
+    def simulates(self, n_users: int) -> bool:
+        """Tell whether to simulate ratings where ``n_users`` users have as many observed ones as `min_observed`."""
+        return self.simulate == "sparse" or (self.simulate == "auto" and n_users < self.enough_users)
 
 
 class TrainSettings(Section):
@@ -176,13 +184,16 @@ class TrainSettings(Section):
     )
     local_ratings: Positive = Field(100_000_000, description="ratings that auto trains on this machine, at the most")
     warm_start: bool = Field(False, description="go on from the current model's factors (local engine only)")
-    factors: Positive = Field(16, description="factors of a user and of a title")
+    factors: Positive = Field(64, description="factors of a user and of a title")
     iterations: Positive = Field(10, description="alternating sweeps")
     regularization: float = Field(0.15, gt=0.0, description="of the explicit model, weighted by ratings (ALS-WR)")
-    ranking_regularization: float = Field(0.5, gt=0.0, description="of the implicit model that ranks")
+    ranking_regularization: float = Field(0.8, gt=0.0, description="of the implicit model that ranks")
     alpha: float = Field(3.0, gt=0.0, description="confidence that a star above neutral adds in the implicit model")
-    neutral_rating: float = Field(2.0, ge=0.0, lt=5.0, description="ranking takes ratings above for liking, below not")
+    neutral_rating: float = Field(2.5, ge=0.0, lt=5.0, description="ranking takes ratings above for liking, below not")
     damping: float = Field(5.0, ge=0.0, description="ratings' worth of prior in the bias baseline")
+    new_title_boost: float = Field(
+        0.5, ge=0.0, le=1.0, description="how far titles without ratings are lifted towards typical ones, to be shown"
+    )
     test_fraction: float = Field(0.2, gt=0.0, lt=1.0, description="share of ratings held out for evaluation")
     relevant_rating: float = Field(4.0, ge=0.5, le=5.0, description="a held-out rating from here on is a hit")
     seed: Seed = Field(7, description="of what evaluation draws by chance, and of the factors' start")

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nextreel.model.rank import Pairs
+from nextreel.model.traits import Traits, aligned, without_traits
 
 #: The time of a rating that has none.
 _UNKNOWN = np.datetime64("NaT", "us")
@@ -81,6 +82,24 @@ class Dataset:
         titles = pc.fill_null(pc.index_in(self.title_ids, title_ids), -1).to_numpy()[said.title]
         known = (users >= 0) & (titles >= 0)
         return Pairs.of(users[known], titles[known], len(user_ids))
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The traits of a dataset's users (those that they prefer) and titles, row by row."""
+
+    users: Traits
+    titles: Traits
+
+    @classmethod
+    def of(cls, data: Dataset, users: pa.Table, titles: pa.Table) -> "Profiles":
+        """Return them from tables that have each user_id, and each content_id, at most once."""
+        return cls(aligned(users, "user_id", data.user_ids), aligned(titles, "content_id", data.title_ids))
+
+    @classmethod
+    def unknown(cls, n_users: int, n_titles: int) -> "Profiles":
+        """Return those of users and titles of whom nothing is known."""
+        return cls(without_traits(n_users), without_traits(n_titles))
 
 
 def dataset(ratings: pa.Table, user_ids: Iterable[str] = (), title_ids: Iterable[str] = ()) -> Dataset:

@@ -21,7 +21,7 @@ from nextreel.model.model import Model
 from nextreel.model.store import ModelStore
 from nextreel.ratings.table import ratings, simulator
 from nextreel.settings import RatingsSettings, Settings, TrainSettings
-from nextreel.train.dataset import Dataset, dataset
+from nextreel.train.dataset import Dataset, Profiles, dataset
 from nextreel.train.engine import Engine
 from nextreel.train.evaluate import Evaluation, evaluate
 from nextreel.train.fit import fit_model
@@ -88,12 +88,13 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
     progress(f"{name} ALS, {settings.train.factors} factors, {len(data):,} ratings")
     with watch.step("evaluating on held-out ratings"):
         parts = split(data, found.users, simulator(spark, found.titles, settings.ratings), settings)
-        judged = fit_model(parts.train, settings.train, engine)
+        profiles = Profiles.of(data, found.users, found.titles)
+        judged = fit_model(parts.train, settings.train, engine, profiles=profiles)
         evaluation = evaluate(judged, parts, settings)
     with watch.step("learning from all ratings"):
         store = ModelStore(settings.models)
         known = store.load() if settings.train.warm_start and store.current() else None
-        model = fit_model(data, settings.train, engine, known)
+        model = fit_model(data, settings.train, engine, known, profiles)
     with watch.step("storing the model"):
         version = store.save(model, {"engine": name} | _facts(settings, data, evaluation, reached))
         verdict = promote_if_good(store, version, settings.versions)

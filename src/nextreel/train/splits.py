@@ -113,9 +113,9 @@ def without_hindsight(split: Split, users: pa.Table, simulate: Simulate, setting
     ``users`` (user_id and traits) are those who can get any.
     """
     train = split.train
-    deprived = _deprived(train, split.test, settings.min_observed)
+    deprived = _deprived(train, split.test, settings)
     profiles = users.filter(pc.is_in(users["user_id"], train.user_ids.filter(pa.array(deprived))))
-    if settings.simulate == "never" or profiles.num_rows == 0:
+    if profiles.num_rows == 0:
         return split
     anew = train.among(simulate(profiles))
     rated = train.where(deprived[train.user] & ~train.simulated)
@@ -129,9 +129,9 @@ def _pairs(data: Dataset) -> NDArray[np.int64]:
     return found
 
 
-def _deprived(train: Dataset, test: Dataset, min_observed: int) -> Mask:
-    """Return which users (n_users,) have observed ratings held out and too few left."""
+def _deprived(train: Dataset, test: Dataset, settings: RatingsSettings) -> Mask:
+    """Return which users (n_users,) have observed ratings held out, and so too few left that simulated ones are due."""
     left = np.bincount(train.user[~train.simulated], minlength=train.n_users)
     taken = np.bincount(test.user[~test.simulated], minlength=test.n_users)
-    few: Mask = (left < min_observed) & (taken > 0)
-    return few
+    few: Mask = left < settings.min_observed
+    return few & (taken > 0) & settings.simulates(int(np.count_nonzero(~few)))

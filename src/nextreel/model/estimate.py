@@ -1,0 +1,75 @@
+"""What is assumed of users or titles, and from what: traits alone, or ratings and traits together.
+
+Few ratings say little: the factors that they alone would give are off by chance more than by taste. So the factors that
+rank lie between those and what the same traits let expect, the nearer to the first the more ratings there are:
+
+    x = n / (n + 10) · (solved from n ratings) + 10 / (n + 10) · (expected of the traits)
+
+an empirical Bayes estimate. docs/evaluation.md has what it gains.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nextreel.model.arrays import Floats, Ints
+from nextreel.model.ridge import Linear
+from nextreel.model.traits import Traits, Vocabulary
+
+#: So many ratings say as much as the traits do.
+HALF = 10.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is assumed of n users or titles: factors that rank (n, k) and that predict ratings (n, l), biases (n,).
+
+    All of it is 0 where nothing is known: such a user is recommended what is popular, such a title to nobody.
+    """
+
+    ranking: Floats
+    rating: Floats
+    bias: Floats
+
+    def take(self, rows: Ints) -> "Estimate":
+        """Return some rows, in their order."""
+        return Estimate(self.ranking[rows], self.rating[rows], self.bias[rows])
+
+
+@dataclass(frozen=True)
+class TraitModel:
+    """Expects factors from traits. Ranking factors are made ``stretch`` times as long, and at most ``longest``.
+
+    ``average`` (k,) are the ranking factors of the average user or title.
+    """
+
+    vocabulary: Vocabulary
+    ranking: Linear
+    rating: Linear
+    bias: Linear
+    average: Floats
+    stretch: float = 1.0
+    longest: float = float("inf")
+
+    def expect(self, traits: Traits) -> Estimate:
+        """Return what traits, n rows of them, say."""
+        rows = self.vocabulary.indicators(traits)
+        ranking = self.ranking(rows)
+        length = np.linalg.norm(ranking, axis=1, keepdims=True)
+        room = np.divide(self.longest, length, out=np.zeros_like(length), where=length > 0)
+        return Estimate(ranking * np.minimum(self.stretch, room), self.rating(rows), self.bias(rows)[:, 0])
+
+    def weigh(self, solved: Estimate, n_ratings: Ints, expected: Estimate) -> Estimate:
+        """Return what ratings, ``n_ratings`` (n,) of each row, and traits say together.
+
+        Where no trait is known, the average stands for what they say; where there is no rating, it is what they say.
+        """
+        known = expected.ranking.any(axis=1, keepdims=True)
+        trust = (n_ratings / (n_ratings + HALF)).astype(np.float32)[:, None]
+        between = trust * solved.ranking + (1 - trust) * np.where(known, expected.ranking, self.average)
+        rated = n_ratings > 0
+        return Estimate(
+            np.where(rated[:, None], between, expected.ranking).astype(np.float32),
+            np.where(rated[:, None], solved.rating, expected.rating),
+            np.where(rated, solved.bias, expected.bias),
+        )
