@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tests.model.models import make_model
 
 from nextreel.model.model import Biases, Factors, Model
+from nextreel.ratings.sources import SOURCES
 from nextreel.settings import EvaluationSettings, Settings, TrainSettings
 from nextreel.train.dataset import Dataset
 from nextreel.train.evaluate import Evaluation, K, evaluate
@@ -30,7 +32,7 @@ def rated(n_users: int, n_titles: int, rows: list[tuple[int, int, float]], simul
         np.array([r[0] for r in rows], np.int32),
         np.array([r[1] for r in rows], np.int32),
         f32([r[2] for r in rows]),
-        np.full(len(rows), simulated),
+        np.full(len(rows), SOURCES.index("simulated" if simulated else "observed"), np.int8),
         np.full(len(rows), np.datetime64("NaT", "us")),
     )
 
@@ -214,6 +216,15 @@ def test_nothing_held_out() -> None:
     assert plain["ranking"]["als"]["ndcg"] is plain["accuracy"]["bias"]["rmse"] is None
     assert plain["intervals"]["ranking"]["als"]["ndcg"] == [None, None]
     json.dumps(found.in_full(), allow_nan=False)
+
+
+def test_deeds_are_found_where_they_stand_for_more_than_neutral_and_are_no_ratings_to_predict() -> None:
+    stars = [(0, 2, 3.5), (1, 3, 2.0), (2, 4, 3.0)]
+    deeds = replace(rated(3, N, stars), source=np.full(3, SOURCES.index("implicit"), np.int8))
+    found = judged(scoring(SCORES, TRAIN), TRAIN, deeds)
+    assert found.n_users_ranked == 2
+    assert np.isnan(found.accuracy["als"].rmse)
+    assert judged(scoring(SCORES, TRAIN), TRAIN, rated(3, N, stars)).n_users_ranked == 0
 
 
 def test_it_says_when_all_that_is_held_out_is_simulated() -> None:

@@ -15,8 +15,8 @@ from pyspark.sql import SparkSession
 from tests.ratings.traits import side
 
 from nextreel.errors import ModelError
-from nextreel.ratings.observed import COLUMNS
 from nextreel.ratings.simulated import Simulator
+from nextreel.ratings.sources import COLUMNS
 from nextreel.ratings.table import ratings, simulator
 from nextreel.settings import EvaluationSettings, RatingsSettings, Settings, TrainSettings
 from nextreel.train.dataset import Dataset, dataset
@@ -89,6 +89,26 @@ def test_since_a_date() -> None:
     east = START + timedelta(days=4, hours=2)
     assert held_out(BY_TIME, "time", since=east.replace(tzinfo=None).isoformat() + "+02:00") == [(1, 5, 9), (1, 7, 4)]
     assert held_out(BY_TIME, "time", since="2027-01-01") == []
+
+
+def with_deeds(observed: list[Row], deeds: list[Row]) -> Dataset:
+    """A dataset in which the second rows stand for what users did."""
+    done = table(deeds)
+    done = done.set_column(done.column_names.index("source"), "source", pa.array(["implicit"] * len(deeds)))
+    return dataset(pa.concat_tables([table(observed), done]))
+
+
+def test_what_users_did_after_what_is_held_out_is_left_out() -> None:
+    data = with_deeds([(1, 1, 1), (1, 2, 5), (2, 1, 9)], [(1, 8, 4), (1, 9, 6), (2, 8, 8), (3, 9, 9)])
+    found = hold_out(data, settings("last", last_k=1))
+    assert rows(found.test) == [(1, 2, 5)]
+    assert rows(found.train) == [(1, 1, 1), (1, 8, 4), (2, 1, 9), (2, 8, 8), (3, 9, 9)]
+    assert len(hold_out(data, settings("random")).train) >= 4, "a random part has no before and after"
+
+
+def test_where_nobody_rates_deeds_are_held_out() -> None:
+    data = with_deeds([], [(1, 8, 4), (1, 9, 6), (2, 8, 8), (3, 9, 9)])
+    assert rows(hold_out(data, settings("last", last_k=1)).test) == [(1, 9, 6)]
 
 
 def test_since_a_share() -> None:

@@ -59,17 +59,19 @@ class TraitModel:
         room = np.divide(self.longest, length, out=np.zeros_like(length), where=length > 0)
         return Estimate(ranking * np.minimum(self.stretch, room), self.rating(rows), self.bias(rows)[:, 0])
 
-    def weigh(self, solved: Estimate, n_ratings: Ints, expected: Estimate) -> Estimate:
-        """Return what ratings, ``n_ratings`` (n,) of each row, and traits say together.
+    def weigh(self, solved: Estimate, n_liking: Ints, n_stars: Ints, expected: Estimate) -> Estimate:
+        """Return what ratings and traits say together.
 
-        Where no trait is known, the average stands for what they say; where there is no rating, it is what they say.
+        Each row has ``n_liking`` (n,) ratings that its ranking factors are solved from, and ``n_stars`` (n,) that all
+        else is. Where no trait is known, the average stands for what they say; where there is no rating, it is what
+        they say.
         """
         known = expected.ranking.any(axis=1, keepdims=True)
-        trust = (n_ratings / (n_ratings + HALF)).astype(np.float32)[:, None]
+        trust = (n_liking / (n_liking + HALF)).astype(np.float32)[:, None]
         between = trust * solved.ranking + (1 - trust) * np.where(known, expected.ranking, self.average)
-        rated = n_ratings > 0
+        rated = n_stars > 0
         return Estimate(
-            np.where(rated[:, None], between, expected.ranking).astype(np.float32),
+            np.where(n_liking[:, None] > 0, between, expected.ranking).astype(np.float32),
             np.where(rated[:, None], solved.rating, expected.rating),
             np.where(rated, solved.bias, expected.bias),
         )

@@ -28,16 +28,19 @@ class FoldIn:
         """The Gram matrix of the other side's factors that rank, (k, k)."""
         return gram(self.other.ranking)
 
-    def solve(self, ratings: Rows, threads: int | None = None) -> Estimate:
-        """Return what ratings alone say, in stars, of each row; 0 for rows that have none."""
+    def solve(self, liking: Rows, ratings: Rows, threads: int | None = None) -> Estimate:
+        """Return what ratings alone say of each row; 0 for rows that have none.
+
+        Both are in stars: ``liking`` is what the factors that rank are solved from, ``ratings`` what all else is.
+        """
         off = ratings.values - np.float32(self.mean) - self.other.bias[ratings.columns]
         row = np.repeat(np.arange(len(ratings)), ratings.counts)
         bias = np.bincount(row, off, len(ratings)) / np.maximum(self.feedback.damping + ratings.counts, 1e-9)
         bias = bias.astype(np.float32)
         left = Rows(ratings.start, ratings.columns, off - bias[row])
-        liking = Rows(ratings.start, ratings.columns, ratings.values - np.float32(self.feedback.neutral_rating))
+        above = Rows(liking.start, liking.columns, liking.values - np.float32(self.feedback.neutral_rating))
         regularization, alpha = self.feedback.ranking_regularization, self.feedback.alpha
-        confident = implicit(liking, self.other.ranking, regularization, alpha, gram_of_other=self.gram)
+        confident = implicit(above, self.other.ranking, regularization, alpha, gram_of_other=self.gram)
         return Estimate(
             solve(confident, self.other.ranking, threads=threads),
             solve(explicit(left, self.feedback.regularization), self.other.rating, threads=threads),

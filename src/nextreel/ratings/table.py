@@ -1,4 +1,4 @@
-"""The one ratings table: observed ratings, and simulated ones where users have too few of them."""
+"""The one ratings table: what users said and did, and simulated ratings where there is too little of it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,8 +7,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
 
-from nextreel.ratings.observed import COLUMNS, observed
+from nextreel.ratings.observed import observed
 from nextreel.ratings.simulated import Simulator
+from nextreel.ratings.sources import COLUMNS
 from nextreel.settings import RatingsSettings
 
 _DRAWN = "user_id string, content_id string, rating double"
@@ -23,13 +24,13 @@ def ratings(
     Users with fewer than ``min_observed`` observed ratings get simulated ones for titles that they have not rated,
     as long as there are not enough others to learn from: ``simulate``.
     """
-    said = observed(interactions)
+    said = observed(interactions, settings.implicit)
     if settings.simulate == "never":
         yield said
         return
     said = said.persist()
     try:
-        counts = said.groupBy("user_id").agg(F.count("*").alias("n_observed"))
+        counts = said.where(F.col("source") == "observed").groupBy("user_id").agg(F.count("*").alias("n_observed"))
         if not settings.simulates(counts.where(F.col("n_observed") >= settings.min_observed).count()):
             yield said
             return

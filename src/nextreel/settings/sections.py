@@ -155,10 +155,22 @@ class AffinityWeights(Section):
         return self
 
 
+class ImplicitRatings(Section):
+    """The rating that an event stands for where there is no rating, in stars; 0 for none."""
+
+    complete: float = Field(3.5, ge=0.0, le=5.0, description="watched to the end")
+    list: float = Field(3.5, ge=0.0, le=5.0, description="put on a list to watch")
+    play: float = Field(3.0, ge=0.0, le=5.0, description="watched in part")
+    skip: float = Field(2.0, ge=0.0, le=5.0, description="left at once")
+
+
 class RatingsSettings(Section):
     """Where ratings come from when they are not observed."""
 
     weights: AffinityWeights = Field(default_factory=AffinityWeights, description="weights of the affinity")
+    implicit: ImplicitRatings = Field(
+        default_factory=ImplicitRatings, description="what other events count as; for the order of titles alone"
+    )
     simulate: Literal["auto", "sparse", "never"] = Field(
         "auto",
         description="simulate ratings for users with too few observed ones; auto: while fewer than enough_users have",

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nextreel.model.arrays import Mask
 from nextreel.model.rank import Pairs
 from nextreel.model.traits import Traits, aligned, without_traits
+from nextreel.ratings.sources import SOURCES
 
 #: The time of a rating that has none.
 _UNKNOWN = np.datetime64("NaT", "us")
@@ -19,8 +21,9 @@ _UNKNOWN = np.datetime64("NaT", "us")
 class Dataset:
     """n ratings; ids are ascending, and a user or title may have none.
 
-    ``user`` and ``title`` (n,) are rows of the ids; ``rating`` (n,) is in stars; ``simulated`` (n,) marks those that
-    nobody gave; ``timestamp`` (n,), datetime64[us] in UTC, is when a rating was given, NaT where that is not known.
+    ``user`` and ``title`` (n,) are rows of the ids; ``rating`` (n,) is in stars; ``source`` (n,) says where it comes
+    from, as a place in `SOURCES`; ``timestamp`` (n,), datetime64[us] in UTC, is when a rating was given, NaT where that
+    is not known.
     """
 
     user_ids: pa.StringArray
@@ -28,7 +31,7 @@ class Dataset:
     user: NDArray[np.int32]
     title: NDArray[np.int32]
     rating: NDArray[np.float32]
-    simulated: NDArray[np.bool_]
+    source: NDArray[np.int8]
     timestamp: NDArray[np.datetime64]
 
     @property
@@ -44,6 +47,35 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.rating)
 
+    @property
+    def observed(self) -> Mask:
+        """Which ratings somebody gave, (n,)."""
+        return self._of("observed")
+
+    @property
+    def implicit(self) -> Mask:
+        """Which ratings stand for what somebody did, (n,)."""
+        return self._of("implicit")
+
+    @property
+    def simulated(self) -> Mask:
+        """Which ratings preferences let expect, (n,)."""
+        return self._of("simulated")
+
+    @property
+    def evidence(self) -> Mask:
+        """Which ratings a model can be judged by, (n,): the first kind that there are any of."""
+        kinds = (self.observed, self.implicit, self.simulated)
+        return next((kind for kind in kinds if kind.any()), kinds[0])
+
+    def _of(self, source: str) -> Mask:
+        found: Mask = self.source == SOURCES.index(source)
+        return found
+
+    def stars(self) -> "Dataset":
+        """Return the ratings that predicted ones are learned from: those that stand for a deed only where all do."""
+        return self if self.implicit.all() else self.where(~self.implicit)
+
     def where(self, kept: NDArray[np.bool_]) -> "Dataset":
         """Return the ratings that a mask (n,) keeps, over the same ids."""
         return replace(
@@ -51,7 +83,7 @@ class Dataset:
             user=self.user[kept],
             title=self.title[kept],
             rating=self.rating[kept],
-            simulated=self.simulated[kept],
+            source=self.source[kept],
             timestamp=self.timestamp[kept],
         )
 
@@ -62,7 +94,7 @@ class Dataset:
             user=np.append(self.user, other.user),
             title=np.append(self.title, other.title),
             rating=np.append(self.rating, other.rating),
-            simulated=np.append(self.simulated, other.simulated),
+            source=np.append(self.source, other.source),
             timestamp=np.append(self.timestamp, other.timestamp),
         )
 
@@ -71,7 +103,7 @@ class Dataset:
         return _over(self.user_ids, self.title_ids, ratings)
 
     def pairs(self) -> Pairs:
-        """Return the titles that each user has rated; simulated ratings are nobody's."""
+        """Return the titles that each user has rated, watched or listed; simulated ratings are nobody's."""
         said = self.where(~self.simulated)
         return Pairs.of(said.user, said.title, self.n_users)
 
@@ -121,7 +153,7 @@ def _over(user_ids: pa.StringArray, title_ids: pa.StringArray, ratings: pa.Table
         user[order],
         title[order],
         ratings["rating"].to_numpy().astype(np.float32)[order],
-        pc.equal(ratings["source"], "simulated").to_numpy().astype(bool)[order],
+        pc.index_in(ratings["source"].cast(pa.string()), pa.array(SOURCES)).to_numpy().astype(np.int8)[order],
         _timestamps(ratings)[order],
     )
 

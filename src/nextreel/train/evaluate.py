@@ -165,8 +165,8 @@ class _Judged:
 def _judge(model: Model, split: Split, seen: Pairs, settings: Settings, k: int) -> _Judged:
     """Measure the model and its baselines; ``seen`` are the titles that are left out of each user's list."""
     train, test = split.train, split.test
-    biases = fit_biases(train, settings.train.damping)
-    relevant = test.where(test.rating >= settings.train.relevant_rating)
+    biases, stars = fit_biases(train.stars(), settings.train.damping), test.where(~test.implicit)
+    relevant = test.where(_relevant(test, settings))
     users = _drawn(np.unique(relevant.user).astype(np.int64), settings)
     n_ratings = np.bincount(seen.titles, minlength=train.n_titles)
     lists = {"als": _recommended(model, users, seen, k)}
@@ -174,12 +174,20 @@ def _judge(model: Model, split: Split, seen: Pairs, settings: Settings, k: int) 
     wanted = Pairs.of(relevant.user, relevant.title, relevant.n_users).rows(users)
     n_raters = int(np.count_nonzero(np.diff(seen.start)))
     return _Judged(
-        errors(_predictions(model, biases, test), test),
+        errors(_predictions(model, biases, stars), stars),
         ranks(lists, users, wanted, n_ratings, n_raters),
         lists,
         train.n_titles,
         settings,
     )
+
+
+def _relevant(test: Dataset, settings: Settings) -> Mask:
+    """Return which held-out ratings (n,) are to be found: those above neutral where they stand for a deed."""
+    found: Mask = np.where(
+        test.implicit, test.rating > settings.train.neutral_rating, test.rating >= settings.train.relevant_rating
+    )
+    return found
 
 
 def _drawn(users: Ints, settings: Settings) -> Ints:

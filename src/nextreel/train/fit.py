@@ -30,17 +30,18 @@ def fit_model(
     Where there is a model to ``start`` from, of the same number of factors, training goes on from its factors.
     ``profiles`` are the traits of the dataset's users and titles; without them nobody has any.
 
-    The implicit model sees how far each rating lies above neutral: more stars are more confidence, and a rating below
-    is a confident no. On ml-latest-small and the synthetic world that ranked a seventh to a third better (nDCG@10) than
-    counting every rating alike. What ALS ends with is weighed with what traits say: titles first, then, solved for
-    anew, users (`nextreel.model.estimate`).
+    The explicit model learns from ratings alone, the implicit one from all else that users did, too. It sees how far
+    each rating lies above neutral: more stars are more confidence, and a rating below is a confident no. On
+    ml-latest-small and the synthetic world that ranked a seventh to a third better (nDCG@10) than counting every rating
+    alike. What ALS ends with is weighed with what traits say: titles first, then, solved for anew, users
+    (`nextreel.model.estimate`).
     """
-    shape = (data.n_users, data.n_titles)
-    biases = fit_biases(data, settings.damping)
-    residuals = data.rating - biases.predict(data.user, data.title)
+    shape, stars = (data.n_users, data.n_titles), data.stars()
+    biases = fit_biases(stars, settings.damping)
+    residuals = stars.rating - biases.predict(stars.user, stars.title)
     common = partial(Objective, factors=settings.factors, iterations=settings.iterations, seed=settings.seed)
     rating_factors = engine(
-        Cells(*shape, data.user, data.title, residuals.astype(np.float32)),
+        Cells(*shape, stars.user, stars.title, residuals.astype(np.float32)),
         common("explicit", regularization=settings.regularization),
         None if start is None else _aligned(start, start.rating_factors, data),
     )
@@ -64,14 +65,15 @@ def _with_everybody(
         settings.regularization,
         settings.damping,
     )
-    n_title = np.bincount(data.title, minlength=data.n_titles)
-    of_titles = Side(n_title, profiles.titles, learned)
+    stars = data.stars()
+    n_liking, n_stars = (np.bincount(d.title, minlength=data.n_titles) for d in (data, stars))
+    of_titles = Side(n_stars, profiles.titles, learned)
     new_titles = learn_titles(of_titles, settings.new_title_boost)
-    titles = new_titles.weigh(learned, n_title, new_titles.expect(profiles.titles))
-    ratings = Rows.of(data.user, data.title, data.rating, data.n_users)
-    solved = FoldIn(titles, mean, feedback).solve(ratings)
-    new_users = learn_users(Side(ratings.counts, profiles.users, solved), of_titles)
-    users = new_users.weigh(solved, ratings.counts, new_users.expect(profiles.users))
+    titles = new_titles.weigh(learned, n_liking, n_stars, new_titles.expect(profiles.titles))
+    liking, rating = (Rows.of(d.user, d.title, d.rating, data.n_users) for d in (data, stars))
+    solved = FoldIn(titles, mean, feedback).solve(liking, rating)
+    new_users = learn_users(Side(rating.counts, profiles.users, solved), of_titles)
+    users = new_users.weigh(solved, liking.counts, rating.counts, new_users.expect(profiles.users))
     said = data if data.simulated.all() else data.where(~data.simulated)
     return Model(
         user_ids=data.user_ids,
@@ -80,7 +82,7 @@ def _with_everybody(
         rating_factors=Factors(users.rating, titles.rating),
         ranking_factors=Factors(users.ranking, titles.ranking),
         popularity=np.bincount(said.title, minlength=data.n_titles).astype(np.float32),
-        activity=ratings.counts,
+        activity=np.bincount(said.user, minlength=data.n_users),
         feedback=feedback,
         newcomers=Newcomers(new_users, new_titles),
     )

@@ -19,6 +19,7 @@ from nextreel.lake.locks import names_kept
 from nextreel.model.journal import Verdict
 from nextreel.model.model import Model
 from nextreel.model.store import ModelStore
+from nextreel.ratings.sources import SOURCES
 from nextreel.ratings.table import ratings, simulator
 from nextreel.settings import RatingsSettings, Settings, TrainSettings
 from nextreel.train.dataset import Dataset, Profiles, dataset
@@ -116,7 +117,7 @@ def _facts(settings: Settings, data: Dataset, evaluation: Evaluation, reached: O
             "users": data.n_users,
             "titles": data.n_titles,
             "ratings": len(data),
-            "simulated": int(np.count_nonzero(data.simulated)),
+            **{source: int(np.count_nonzero(data.source == n)) for n, source in enumerate(SOURCES)},
         },
         "kafka_offsets": reached,
         "evaluation": evaluation.as_dict(),

@@ -1,9 +1,10 @@
 """Which ratings are held out to judge a model by, and what is left to learn from.
 
-Only observed ratings are held out, unless all are simulated: a simulated one has nothing to say about quality. And the
-training part is as it would be if the held-out ratings had never been given: whom they leave with too few observed
-ratings has simulated ones, and those may be of titles that are held out. Otherwise a model could learn from the gaps
-among simulated ratings what it will be asked for.
+Only observed ratings are held out where there are any, else implicit ones, else simulated ones, which say nothing of
+quality. And the training part is as it would be if the held-out ratings had never been given: whom they leave with
+too few observed ratings has simulated ones, where those are made, and those may be of titles that are held out.
+Otherwise a model could learn from the gaps among simulated ratings what it will be asked for. Where times decide, what
+else a user did after the first rating that is held out is left out as well.
 """
 
 from collections.abc import Callable
@@ -49,7 +50,16 @@ def hold_out(data: Dataset, settings: Settings) -> Split:
     Raises `ModelError` where times decide and are not known.
     """
     mask, protocol, held_out = _rule(data, settings)
-    return Split(data.where(~mask), data.where(mask), protocol, held_out)
+    later = _later(data, mask) if protocol["split"] != "random" else np.zeros(len(data), np.bool_)
+    return Split(data.where(~mask & ~later), data.where(mask), protocol, held_out)
+
+
+def _later(data: Dataset, mask: Mask) -> Mask:
+    """Return what else each user did (n,) since the first of their ratings that a mask holds out."""
+    first = np.full(data.n_users, np.datetime64("9999-12-31", "us"))
+    np.minimum.at(first, data.user[mask], data.timestamp[mask])
+    later: Mask = data.implicit & ~mask & (data.timestamp >= first[data.user])
+    return later
 
 
 def _rule(data: Dataset, settings: Settings) -> tuple[Mask, dict[str, object], str]:
@@ -59,7 +69,7 @@ def _rule(data: Dataset, settings: Settings) -> tuple[Mask, dict[str, object], s
     if kind == "random" or data.simulated.all():
         drawn = at_random(data, share, settings.train.seed)
         return drawn, {"split": "random", "test_fraction": share}, f"a random {share:.0%}"
-    if np.isnat(data.timestamp[~data.simulated]).any():
+    if np.isnat(data.timestamp[data.evidence]).any():
         raise ModelError(f"some ratings have no time, and evaluation.split is {kind!r}; only 'random' needs none")
     if kind == "last":
         return newest(data, last_k), {"split": "last", "last_k": last_k}, f"the last {last_k} of each user"
@@ -73,18 +83,18 @@ def _utc(time: datetime) -> np.datetime64:
 
 
 def at_random(data: Dataset, share: float, seed: int) -> Mask:
-    """Return a mask (n,) of a random ``share``, of the observed ratings where there are any."""
+    """Return a mask (n,) of a random ``share`` of the ratings that are evidence."""
     drawn: Mask = np.random.default_rng(seed).random(len(data)) < share
-    return drawn if data.simulated.all() else drawn & ~data.simulated
+    return drawn & data.evidence
 
 
 def newest(data: Dataset, k: int) -> Mask:
-    """Return a mask (n,) of each user's last ``k`` observed ratings; who has no more keeps them all.
+    """Return a mask (n,) of each user's last ``k`` ratings that are evidence; who has no more keeps them all.
 
     Of equal times, the higher row is the later.
     """
-    observed = np.flatnonzero(~data.simulated)
-    order = observed[np.lexsort((data.timestamp[observed], data.user[observed]))]
+    evidence = np.flatnonzero(data.evidence)
+    order = evidence[np.lexsort((data.timestamp[evidence], data.user[evidence]))]
     user = data.user[order]
     count = np.bincount(user, minlength=data.n_users)
     until_last = np.cumsum(count)[user] - np.arange(len(order))
@@ -94,14 +104,14 @@ def newest(data: Dataset, k: int) -> Mask:
 
 
 def from_then_on(data: Dataset, start: np.datetime64) -> Mask:
-    """Return a mask (n,) of the observed ratings that were given at ``start`` (UTC) or later."""
-    mask: Mask = ~data.simulated & (data.timestamp >= start)
+    """Return a mask (n,) of the ratings that are evidence and were given at ``start`` (UTC) or later."""
+    mask: Mask = data.evidence & (data.timestamp >= start)
     return mask
 
 
 def moment(data: Dataset, share: float) -> np.datetime64:
-    """Return the time before which a ``share`` of the observed ratings was given; less where many have that time."""
-    times = data.timestamp[~data.simulated]
+    """Return the time before which a ``share`` of what is evidence was given; less where many have that time."""
+    times = data.timestamp[data.evidence]
     nth = int(share * len(times))
     found: np.datetime64 = np.partition(times, nth)[nth]
     return found
@@ -131,7 +141,7 @@ def _pairs(data: Dataset) -> NDArray[np.int64]:
 
 def _deprived(train: Dataset, test: Dataset, settings: RatingsSettings) -> Mask:
     """Return which users (n_users,) have observed ratings held out, and so too few left that simulated ones are due."""
-    left = np.bincount(train.user[~train.simulated], minlength=train.n_users)
-    taken = np.bincount(test.user[~test.simulated], minlength=test.n_users)
+    left = np.bincount(train.user[train.observed], minlength=train.n_users)
+    taken = np.bincount(test.user[test.observed], minlength=test.n_users)
     few: Mask = left < settings.min_observed
     return few & (taken > 0) & settings.simulates(int(np.count_nonzero(~few)))

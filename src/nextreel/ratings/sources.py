@@ -1,0 +1,7 @@
+"""What a ratings table looks like."""
+
+#: The columns of every ratings table.
+COLUMNS = ("user_id", "content_id", "rating", "timestamp", "source")
+
+#: Where a rating comes from: somebody gave it, it stands for what they did, or preferences let expect it.
+SOURCES = ("observed", "implicit", "simulated")
