@@ -41,7 +41,7 @@ def by_hand(y: Floats, values: dict[int, float], alpha: float, shrink: float, ti
 
 
 def everything(found: ByTitles) -> float:
-    return float(found.shares.sum()) + found.rest
+    return float(found.shares.sum()) + found.expected + found.rest
 
 
 USER = {7: 2.0, 2: 0.5, 5: -1.5, 9: 3.0}
@@ -63,6 +63,25 @@ def test_each_rated_title_adds_its_part(scaling: Scaling, shrink: float) -> None
             assert why.titles.tolist() == carried
             np.testing.assert_allclose(why.shares * why.score, [parts[t] for t in carried], rtol=1e-3, atol=1e-6)
     assert {why.score > 0 for why in found} == {True, False}
+
+
+@pytest.mark.parametrize("trust", [0.0, 0.3, 1.0])
+def test_what_was_expected_before_any_rating_has_its_share(trust: float) -> None:
+    y, expected = factors(), np.array([0.9, -0.2, 0.4, 0.1], np.float32)
+    systems = implicit(rows(USER), y, 0.3, 2.0)
+    user = trust * solve(systems, y)[0] + (1 - trust) * expected
+    for title, why in enumerate(by_titles(systems, 0, y, np.arange(N_TITLES), 9, trust, expected)):
+        assert why.score == pytest.approx(float(user @ y[title]), rel=1e-3, abs=1e-5)
+        assert everything(why) == pytest.approx(1)
+        if why.score > 0:
+            assert why.expected * why.score == pytest.approx((1 - trust) * float(expected @ y[title]), abs=1e-5)
+
+
+def test_who_rated_nothing_is_explained_by_what_was_expected() -> None:
+    y, expected = factors(), np.array([0.9, -0.2, 0.4, 0.1], np.float32)
+    best = int((y @ expected).argmax())
+    (why,) = by_titles(implicit(rows({}), y, 0.3, 2.0), 0, y, np.array([best]), 9, 0.0, expected)
+    assert (why.expected, why.rest, len(why.titles)) == (1.0, 0.0, 0)
 
 
 def test_predicted_ratings_are_explained_alike() -> None:

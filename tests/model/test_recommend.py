@@ -10,7 +10,7 @@ from tests.model.models import make_model
 
 from nextreel.model.model import Biases, Factors
 from nextreel.model.rank import Pairs
-from nextreel.model.recommend import most_alike, recommend
+from nextreel.model.recommend import Recommender, most_alike, recommend
 
 
 def f32(rows: Any) -> NDArray[np.float32]:
@@ -82,3 +82,22 @@ def test_most_alike_is_by_angle_not_by_length() -> None:
     assert most_alike(model, 0, np.array([4, 3, 1, 2])) == 2
     assert most_alike(model, 0, np.array([3, 4])) == 4  # unlike beats opposite
     assert most_alike(model, 4, np.array([2, 1])) == 2  # nothing is known: the first
+
+
+def test_diverse_lists_hold_fewer_titles_of_a_kind() -> None:
+    """Twelve titles of one direction score highest, six of another a little less."""
+    rng = np.random.default_rng(0)
+    one, other = np.array([1.0, 0.0]), np.array([0.0, 0.9])
+    titles = np.vstack([one + rng.normal(0, 0.01, (12, 2)), other + rng.normal(0, 0.01, (6, 2))])
+    names = [f"t{n:02d}" for n in range(18)]
+    nothing = Factors(f32(np.zeros((1, 1))), f32(np.zeros((18, 1))))
+    model = make_model(
+        pa.array(["u"]), pa.array(names), Biases(3.0, f32([0]), f32(np.zeros(18))), nothing,
+        Factors(f32([[1, 1]]), f32(titles)), f32(np.zeros(18)),
+    )  # fmt: skip
+    seen = Pairs.of(np.array([0]), np.array([3]), 1)
+    plain, diverse = (Recommender(model, np.ones(18, np.bool_), d).recommend(np.array([0]), 4, seen) for d in (0, 0.5))
+    assert (plain.titles < 12).all()
+    assert set(diverse.titles[0] < 12) == {True, False}
+    assert diverse.titles[0, 0] == plain.titles[0, 0], "the best stays first"
+    assert 3 not in diverse.titles

@@ -218,6 +218,14 @@ def test_nothing_held_out() -> None:
     json.dumps(found.in_full(), allow_nan=False)
 
 
+def test_diversified_lists_are_judged_beside_the_models_own() -> None:
+    given = SETTINGS.model_copy(update={"export": SETTINGS.export.model_copy(update={"diversity": 0.5})})
+    plain, both = (judged(scoring(SCORES, TRAIN), TRAIN, TEST, how).ranking for how in (SETTINGS, given))
+    assert "als, diverse" not in plain
+    assert both["als"] == plain["als"]
+    assert both["als, diverse"].diversity >= both["als"].diversity
+
+
 def test_deeds_are_found_where_they_stand_for_more_than_neutral_and_are_no_ratings_to_predict() -> None:
     stars = [(0, 2, 3.5), (1, 3, 2.0), (2, 4, 3.0)]
     deeds = replace(rated(3, N, stars), source=np.full(3, SOURCES.index("implicit"), np.int8))

@@ -102,6 +102,7 @@ def _ranking(found: "Evaluation") -> Table:
         "coverage": ("coverage", "{:.1%}".format),
         "novelty": ("novelty, bits", "{:.2f}".format),
         "mean_popularity": ("ratings a title", "{:,.1f}".format),
+        "diversity": ("diversity", _decimal),
     }
     for metric, (name, text) in metrics.items():
         table.add_row(name, *_cells(found, "ranking", metric, text))
@@ -146,4 +147,4 @@ def _decimal(value: float) -> str:
 
 
 def _name(who: str) -> str:
-    return "nextreel" if who == "als" else who
+    return who.replace("als", "nextreel")

@@ -20,12 +20,14 @@ class ByTitles:
     """Why a title has its ``score``: shares of it, which add up to 1 with the ``rest``.
 
     ``titles`` (m,) are those rated titles that add most to the score, the most important first, ``shares`` (m,) what
-    each adds. Titles may also take from a score: a share can be above 1, and the rest below 0.
+    each adds; ``expected`` is the share of what was expected of the user before any rating. Titles may also take from a
+    score: a share can be above 1, and the rest below 0.
     """
 
     score: float
     titles: Ints
     shares: Doubles
+    expected: float
     rest: float
 
 
@@ -46,7 +48,15 @@ class ByPreferences:
     rest: float
 
 
-def by_titles(systems: Systems, row: int, factors: Floats, titles: Ints, most: int) -> list[ByTitles]:
+def by_titles(
+    systems: Systems,
+    row: int,
+    factors: Floats,
+    titles: Ints,
+    most: int,
+    trust: float = 1.0,
+    expected: Floats | None = None,
+) -> list[ByTitles]:
     """Explain the scores of ``titles`` (rows) for the user of one row by at most ``most`` of the titles they rated.
 
     ``systems`` are those that the users' factors are solved from, ``factors`` (n_titles, k) the titles'. A user's
@@ -55,21 +65,24 @@ def by_titles(systems: Systems, row: int, factors: Floats, titles: Ints, most: i
 
         y_i · x = Σ_j t_j y_iᵀ M⁻¹ y_j
 
-    The score is the exact solution's: what ALS has stored is the nearer to it the further it has converged. A title of
-    target 0 (not liked) adds nothing itself. Nothing carries a score that is not above 0: all of it is the rest.
+    With ``trust`` below 1 the rest of the user's factors is what was ``expected`` (k,) of them
+    (`nextreel.model.estimate`), and the score s · (that sum) + (1 - s) y_i · expected. A title of target 0 (not liked)
+    adds nothing itself. Nothing carries a score that is not above 0: all of it is the rest.
     """
     rows = systems.rows
     cells = slice(rows.start[row], rows.start[row + 1])
     rated, targets = rows.columns[cells].astype(np.int64), systems.targets[cells].astype(np.float64)
+    others = factors[titles].astype(np.float64)
+    before = np.zeros(len(titles)) if expected is None else (1 - trust) * (others @ expected)
     if not targets.any():
-        return [_by_titles(np.zeros(len(rated)), rated, most) for _ in titles]
+        return [_by_titles(np.zeros(len(rated)), rated, most, each) for each in before]
     y = factors[rated].astype(np.float64)
     matrix = y.T @ (y * systems.weights[cells, None])
     matrix += systems.regularization[row] * np.eye(y.shape[1])
     if len(systems.gram):
         matrix += systems.gram
-    parts = targets[:, None] * (y @ np.linalg.solve(matrix, factors[titles].T.astype(np.float64)))
-    return [_by_titles(part, rated, most) for part in parts.T]
+    parts = trust * targets[:, None] * (y @ np.linalg.solve(matrix, others.T))
+    return [_by_titles(part, rated, most, each) for part, each in zip(parts.T, before, strict=True)]
 
 
 def by_preferences(preferences: Traits, titles: Traits, weights: AffinityWeights, most: int) -> list[ByPreferences]:
@@ -97,13 +110,15 @@ def by_preferences(preferences: Traits, titles: Traits, weights: AffinityWeights
     return found
 
 
-def _by_titles(parts: Doubles, rated: Ints, most: int) -> ByTitles:
+def _by_titles(parts: Doubles, rated: Ints, most: int, expected: float) -> ByTitles:
     """Return the largest of the parts that a score is the sum of; equal ones in the order of titles."""
-    score = float(parts.sum())
+    score = float(parts.sum()) + float(expected)
+    if score <= 0:
+        return ByTitles(score, rated[:0], parts[:0], 0.0, 1.0)
     order = np.argsort(-parts, kind="stable")[:most]
-    order = order[parts[order] > 0] if score > 0 else order[:0]
-    shares = parts[order] / score if score > 0 else parts[order]
-    return ByTitles(score, rated[order], shares, 1.0 - float(shares.sum()))
+    order = order[parts[order] > 0]
+    shares, of_expected = parts[order] / score, float(expected) / score
+    return ByTitles(score, rated[order], shares, of_expected, 1.0 - float(shares.sum()) - of_expected)
 
 
 def _scores(preferences: Traits, titles: Traits, weights: AffinityWeights, trait: str) -> Doubles:

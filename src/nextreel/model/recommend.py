@@ -7,8 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model.arrays import Floats, Ints
+from nextreel.model.diversify import diversified
 from nextreel.model.model import Model
 from nextreel.model.rank import Catalogue, Pairs
+
+#: Titles that a diverse list chooses from, for each that it has.
+_CHOICE = 5
 
 #: What a list comes from: the user's ratings (and preferences), declared preferences alone, or what is popular.
 Strategy = Literal["personal", "preferences", "popular"]
@@ -27,11 +31,16 @@ class Recommendations:
 
 
 class Recommender:
-    """Recommends from one model: titles that are ``offered`` (n_titles,), a mask."""
+    """Recommends from one model: titles that are ``offered`` (n_titles,), a mask.
 
-    def __init__(self, model: Model, offered: NDArray[np.bool_]):
+    With ``diversity`` above 0, up to 1, lists are chosen from longer ones so that their titles differ, the more the
+    higher it is: `nextreel.model.diversify`, whose λ is 1 - ``diversity``.
+    """
+
+    def __init__(self, model: Model, offered: NDArray[np.bool_], diversity: float = 0.0):
         self._model = model
         self._offered = offered
+        self._diversity = diversity
         self._personal = Catalogue.of(model.ranking_factors.titles)
         self._popular = Catalogue.of(model.popularity[:, None])
 
@@ -45,12 +54,19 @@ class Recommender:
         own = self._model.ranking_factors.users[users]
         for group, factors, catalogue in ((personal, own, self._personal), (~personal, ones, self._popular)):
             rows = np.flatnonzero(group)
-            titles[rows] = catalogue.top_k(factors[rows], k, excluded.rows(rows), self._offered)[0]
+            titles[rows] = self._lists(catalogue, factors[rows], k, excluded.rows(rows))
         found = titles >= 0
         ratings = np.full(titles.shape, np.nan, np.float32)
         ratings[found] = self._model.predict(np.repeat(users, found.sum(1)), titles[found])
         strategy = np.where(~personal, "popular", np.where(rated, "personal", "preferences"))
         return Recommendations(titles, ratings, strategy)
+
+    def _lists(self, catalogue: Catalogue, users: Floats, k: int, excluded: Pairs) -> Ints:
+        """Return lists of k titles for the factors of users (n, l), none of them ``excluded``."""
+        if self._diversity == 0:
+            return catalogue.top_k(users, k, excluded, self._offered)[0]
+        longer = catalogue.top_k(users, k * _CHOICE, excluded, self._offered)
+        return diversified(*longer, self._model.ranking_factors.titles, k, 1 - self._diversity)[0]
 
 
 def recommend(model: Model, users: Ints, k: int, seen: Pairs, offered: NDArray[np.bool_]) -> Recommendations:

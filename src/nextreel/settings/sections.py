@@ -243,6 +243,9 @@ class ExportSettings(Section):
     """What is written for people."""
 
     top_k: Positive = Field(10, le=1000, description="recommendations a user")
+    diversity: float = Field(
+        0.0, ge=0.0, le=1.0, description="how much titles of a list are to differ: 0 for the best ones, however alike"
+    )
 
 
 class Settings(Section):

@@ -41,7 +41,8 @@ class Ranking:
 
     What is to be found are held-out titles rated ``relevant_rating`` or more. Titles rated in training are left out of
     the lists, all others compete. ``coverage`` is the share of the catalogue in anybody's list; ``novelty`` the mean
-    self-information of what is listed, in bits; ``mean_popularity`` its mean number of training ratings.
+    self-information of what is listed, in bits; ``mean_popularity`` its mean number of training ratings; ``diversity``
+    how unlike a list's titles are (`nextreel.model.diversify.intra_list_diversity`).
     """
 
     ndcg: float
@@ -52,6 +53,7 @@ class Ranking:
     coverage: float
     novelty: float
     mean_popularity: float
+    diversity: float
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,10 @@ class Evaluation(Quality):
 def evaluate(model: Model, split: Split, settings: Settings, k: int = K) -> Evaluation:
     """Judge ``model``, which was trained on the split's one part, by the other, on lists of ``k`` titles.
 
-    Baselines: for ratings, the mean and damped biases; for lists, popularity, the titles' biases, and chance. Where
-    more than ``evaluation.max_users`` have something to find, so many of them are drawn. Memory does not grow with
-    users times titles: lists are made for some users at a time.
+    Baselines: for ratings, the mean and damped biases; for lists, popularity, the titles' biases, and chance. Beside
+    the model's own lists diversified ones are judged where ``export.diversity`` is above 0. Where more than
+    ``evaluation.max_users`` have something to find, so many of them are drawn. Memory does not grow with users times
+    titles: lists are made for some users at a time.
     """
     train, test = split.train, split.test
     simulated = len(test) > 0 and bool(test.simulated.all())
@@ -170,12 +173,14 @@ def _judge(model: Model, split: Split, seen: Pairs, settings: Settings, k: int) 
     users = _drawn(np.unique(relevant.user).astype(np.int64), settings)
     n_ratings = np.bincount(seen.titles, minlength=train.n_titles)
     lists = {"als": _recommended(model, users, seen, k)}
+    if settings.export.diversity > 0:
+        lists["als, diverse"] = _recommended(model, users, seen, k, settings.export.diversity)
     lists |= baseline_lists(n_ratings, biases, seen.rows(users), k, settings.train.seed)
     wanted = Pairs.of(relevant.user, relevant.title, relevant.n_users).rows(users)
     n_raters = int(np.count_nonzero(np.diff(seen.start)))
     return _Judged(
         errors(_predictions(model, biases, stars), stars),
-        ranks(lists, users, wanted, n_ratings, n_raters),
+        ranks(lists, users, wanted, n_ratings, n_raters, model.ranking_factors.titles),
         lists,
         train.n_titles,
         settings,
@@ -208,9 +213,9 @@ def _predictions(model: Model, biases: Biases, test: Dataset) -> dict[str, Float
     }
 
 
-def _recommended(model: Model, users: Ints, seen: Pairs, k: int) -> Ints:
+def _recommended(model: Model, users: Ints, seen: Pairs, k: int, diversity: float = 0.0) -> Ints:
     """Return the model's lists for ``users`` (n,): rows of titles, (n, k)."""
-    recommender = Recommender(model, np.ones(len(model.title_ids), np.bool_))
+    recommender = Recommender(model, np.ones(len(model.title_ids), np.bool_), diversity)
     blocks = np.split(users, range(_BLOCK_USERS, len(users), _BLOCK_USERS))
     return np.concatenate([recommender.recommend(block, k, seen).titles for block in blocks])
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model.arrays import Ints
+from nextreel.model.arrays import Floats, Ints
+from nextreel.model.diversify import intra_list_diversity
 from nextreel.model.rank import Pairs
 from nextreel.train import metrics
 from nextreel.train.bootstrap import UserMeans
@@ -17,7 +18,7 @@ Values = NDArray[np.float64]
 
 #: Metrics of errors, the mean of squares among them whose root is told; metrics of lists.
 _ERRORS = ("rmse", "mae")
-_RANKS = ("ndcg", "recall", "precision", "map", "mrr", "novelty", "mean_popularity")
+_RANKS = ("ndcg", "recall", "precision", "map", "mrr", "novelty", "mean_popularity", "diversity")
 
 
 class Interval(NamedTuple):
@@ -72,11 +73,13 @@ def errors(predicted: Mapping[str, NDArray[np.float32]], test: Dataset) -> Measu
     return Measured(users, tuple(predicted), _ERRORS, UserMeans(np.stack(total, axis=1), np.stack(weight, axis=1)))
 
 
-def ranks(lists: Mapping[str, Ints], users: Ints, wanted: Pairs, n_ratings: Ints, n_raters: int) -> Measured:
+def ranks(
+    lists: Mapping[str, Ints], users: Ints, wanted: Pairs, n_ratings: Ints, n_raters: int, factors: Floats
+) -> Measured:
     """Measure lists (n, k) for ``users`` (n,), by who makes them.
 
     ``wanted`` has the titles that are relevant to each of the users, one at least; ``n_ratings`` (n_titles,) are those
-    in training, of ``n_raters`` users.
+    in training, of ``n_raters`` users; ``factors`` (n_titles, l) say how alike titles are.
     """
     n_relevant = np.diff(wanted.start)
     information = metrics.self_information(n_ratings, n_raters)
@@ -84,6 +87,7 @@ def ranks(lists: Mapping[str, Ints], users: Ints, wanted: Pairs, n_ratings: Ints
     for titles in lists.values():
         hits = metrics.hits(titles, wanted)
         listed = (titles >= 0).sum(1)
+        unlike = intra_list_diversity(titles, factors)
         total += [
             metrics.ndcg(hits, n_relevant),
             metrics.recall(hits, n_relevant),
@@ -92,6 +96,7 @@ def ranks(lists: Mapping[str, Ints], users: Ints, wanted: Pairs, n_ratings: Ints
             metrics.reciprocal_rank(hits),
             metrics.listed_sum(titles, information),
             metrics.listed_sum(titles, n_ratings.astype(np.float64)),
+            np.nan_to_num(unlike),
         ]
-        weight += [np.ones(len(users))] * 5 + [listed.astype(np.float64)] * 2
+        weight += [np.ones(len(users))] * 5 + [listed.astype(np.float64)] * 2 + [(~np.isnan(unlike)).astype(np.float64)]
     return Measured(users, tuple(lists), _RANKS, UserMeans(np.stack(total, axis=1), np.stack(weight, axis=1)))
