@@ -62,7 +62,7 @@ def live(model: Model, data: Dataset, user: int) -> Estimate:
     """What the live path makes of one user, who comes with all that they rated and declare."""
     own = data.where(data.user == user)
     liking, stars = (Rows.of(np.zeros(len(d), int), d.title, d.rating, 1) for d in (own, own.where(~own.implicit)))
-    new, solved = model.newcomers.users, FoldIn(model.titles, model.biases.mean, model.feedback).solve(liking, stars)
+    new, solved = model.newcomers.users, FoldIn.of(model.titles, model.biases.mean, model.feedback).solve(liking, stars)
     return new.weigh(solved, liking.counts, stars.counts, new.expect(take(PROFILES.users, np.array([user]))))
 
 

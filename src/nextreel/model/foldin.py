@@ -4,8 +4,7 @@ The last step of every training, and all of what happens to a user between two o
 factors that a training with the same ratings ends with.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,16 +16,24 @@ from nextreel.model.solve import Rows, explicit, gram, implicit, solve
 
 @dataclass(frozen=True)
 class FoldIn:
-    """Solves for users, or titles, given the ``other`` side: n_other factors that rank and that predict, biases."""
+    """Solves for users, or titles, given the ``other`` side: n_other factors that rank and that predict, biases.
+
+    ``gram`` (k, k) is the Gram matrix of all of that side's factors that rank.
+    """
 
     other: Estimate
+    gram: Floats
     mean: float
     feedback: Feedback
 
-    @cached_property
-    def gram(self) -> Floats:
-        """The Gram matrix of the other side's factors that rank, (k, k)."""
-        return gram(self.other.ranking)
+    @classmethod
+    def of(cls, other: Estimate, mean: float, feedback: Feedback) -> "FoldIn":
+        """Return what solves given the whole of the other side."""
+        return cls(other, gram(other.ranking), mean, feedback)
+
+    def given(self, other: Estimate) -> "FoldIn":
+        """Return the same for ratings of some of the other side, rows of their own here, or of newcomers to it."""
+        return replace(self, other=other)
 
     def solve(self, liking: Rows, ratings: Rows, threads: int | None = None) -> Estimate:
         """Return what ratings alone say of each row; 0 for rows that have none.

@@ -172,6 +172,8 @@ def gram(factors: Floats, threads: int | None = None) -> Floats:
 
 def _in_parts(work: Callable[[int, int], T], rows: Rows, threads: int | None) -> list[T]:
     """Run ``work`` on ranges of rows, side by side; results in order."""
+    if len(rows) == 1:
+        return [work(0, 1)]
     with ThreadPoolExecutor(threads or n_cores()) as pool:
         return list(pool.map(lambda part: work(*part), _parts(rows)))
 

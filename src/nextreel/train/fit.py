@@ -71,7 +71,7 @@ def _with_everybody(
     new_titles = learn_titles(of_titles, settings.new_title_boost)
     titles = new_titles.weigh(learned, n_liking, n_stars, new_titles.expect(profiles.titles))
     liking, rating = (Rows.of(d.user, d.title, d.rating, data.n_users) for d in (data, stars))
-    solved = FoldIn(titles, mean, feedback).solve(liking, rating)
+    solved = FoldIn.of(titles, mean, feedback).solve(liking, rating)
     new_users = learn_users(Side(rating.counts, profiles.users, solved), of_titles)
     users = new_users.weigh(solved, liking.counts, rating.counts, new_users.expect(profiles.users))
     said = data if data.simulated.all() else data.where(~data.simulated)
