@@ -37,7 +37,7 @@ def _order() -> Column:
 
 
 def users(spark: SparkSession, lake: Lake) -> DataFrame:
-    """Return the users as they are now: user_id, username, and the traits that they prefer."""
+    """Return the users as they are now: user_id, username, the traits that they prefer, and since when they are so."""
     return latest(read_table(spark, lake, TABLES["user"])).select(
         F.col("id").alias("user_id"),
         F.col("nombre_usuario").alias("username"),
@@ -46,11 +46,12 @@ def users(spark: SparkSession, lake: Lake) -> DataFrame:
         F.col("actores").alias("actors"),
         F.col("decadas_favoritas").alias("decades"),
         F.col("clasificacion").alias("age_rating"),
+        F.col("timestamp").alias("updated_at"),
     )
 
 
 def titles(spark: SparkSession, lake: Lake) -> DataFrame:
-    """Return movies and series as they are now: content_id, type, title, and their traits."""
+    """Return movies and series as they are now: content_id, type, title, their traits, and since when they are so."""
     parts = [read_table(spark, lake, TABLES[title_type]) for title_type in TITLE_TYPES]
     events = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
     return latest(events).select(
@@ -62,4 +63,7 @@ def titles(spark: SparkSession, lake: Lake) -> DataFrame:
         F.col("actores").alias("actors"),
         F.when(F.col("decada_lanzamiento").isNotNull(), F.array("decada_lanzamiento")).alias("decades"),
         F.col("clasificacion").alias("age_rating"),
+        F.col("numero_temporadas").alias("seasons"),
+        F.col("numero_episodios").alias("episodes"),
+        F.col("timestamp").alias("updated_at"),
     )

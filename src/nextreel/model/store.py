@@ -24,6 +24,7 @@ from nextreel.model import journal
 from nextreel.model.journal import Decision, Deed, Verdict
 from nextreel.model.locks import HAS_LOCKS, changing, in_use, unused
 from nextreel.model.model import Model
+from nextreel.model.snapshot import Snapshot
 from nextreel.model.version import FACTS, Facts, read_facts, read_model, write_version
 
 _VERSION = re.compile(r"\d{8}T\d{6}-\d{3}")
@@ -63,12 +64,15 @@ class ModelStore:
         """Return what was decided about versions and took effect, the oldest decision first."""
         return journal.happened(journal.read(self.root / "decisions.jsonl"), self.current())
 
-    def save(self, model: Model, facts: Facts, now: datetime | None = None) -> str:
-        """Write a new version with ``facts`` in its model.json and return its name; ``current`` stays."""
+    def save(self, model: Model, facts: Facts, now: datetime | None = None, snapshot: Snapshot | None = None) -> str:
+        """Write a new version with ``facts`` in its model.json and return its name; ``current`` stays.
+
+        Without a ``snapshot`` it recommends, but cannot be served.
+        """
         now = now or datetime.now(UTC)
         self.root.mkdir(parents=True, exist_ok=True)
         with self._claimed(now) as (version, fresh):
-            write_version(fresh, model, {"version": version, "created_at": now.isoformat()} | facts)
+            write_version(fresh, model, {"version": version, "created_at": now.isoformat()} | facts, snapshot)
             with changing(self.root):
                 fresh.rename(self.root / version)
                 sync(self.root)

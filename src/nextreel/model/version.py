@@ -4,6 +4,7 @@ model.json                  parameters, metrics, what data it saw, version, time
 {users,titles}.arrow        ids, biases, activity or popularity
 *.npy                       factors
 new-{users,titles}.arrow    what is expected by traits: a row for the average, one for the intercepts, one a trait
+and what a server needs besides: `nextreel.model.snapshot`
 """
 
 import json
@@ -21,6 +22,7 @@ from nextreel.model.arrays import Floats
 from nextreel.model.estimate import TraitModel
 from nextreel.model.model import Biases, Factors, Feedback, Model, Newcomers
 from nextreel.model.ridge import Linear
+from nextreel.model.snapshot import Snapshot, mapped, write_snapshot
 from nextreel.model.traits import Vocabulary
 
 #: What model.json says.
@@ -35,7 +37,7 @@ _SIDES = ("users", "titles")
 _SCALARS = ("stretch", "longest")
 
 
-def write_version(folder: Path, model: Model, facts: Facts) -> None:
+def write_version(folder: Path, model: Model, facts: Facts, snapshot: Snapshot | None = None) -> None:
     """Write a model to a folder that is there, durably, and ``facts``, to which those of the model itself are added."""
     b = model.biases
     users = pa.table({"id": model.user_ids, "bias": b.users, "activity": model.activity})
@@ -50,6 +52,8 @@ def write_version(folder: Path, model: Model, facts: Facts) -> None:
         factors: Factors = getattr(model, name)
         np.save(folder / f"{name}-users.npy", factors.users, allow_pickle=False)
         np.save(folder / f"{name}-titles.npy", factors.titles, allow_pickle=False)
+    if snapshot is not None:
+        write_snapshot(folder, snapshot)
     own = {"mean": b.mean, "feedback": asdict(model.feedback)}
     (folder / FACTS).write_text(json.dumps(facts | own, indent=2) + "\n", "utf-8")
     for path in (*folder.iterdir(), folder):
@@ -67,15 +71,18 @@ def read_facts(folder: Path) -> Facts:
     return facts
 
 
-def read_model(folder: Path) -> Model:
-    """Read a version's model. Raises `ModelError` where a part is missing or damaged, or they do not fit together."""
+def read_model(folder: Path, map_factors: bool = False) -> Model:
+    """Read a version's model; ``map_factors`` into memory, so that they are read as far as they are used.
+
+    Raises `ModelError` where a part is missing or damaged, or they do not fit together.
+    """
+    read = mapped if map_factors else _array
     facts = read_facts(folder)
     try:
         users = feather.read_table(folder / "users.arrow")
         titles = feather.read_table(folder / "titles.arrow")
         factors = {
-            name: Factors(_array(folder / f"{name}-users.npy"), _array(folder / f"{name}-titles.npy"))
-            for name in _FACTORS
+            name: Factors(read(folder / f"{name}-users.npy"), read(folder / f"{name}-titles.npy")) for name in _FACTORS
         }
         return Model(
             user_ids=users["id"].combine_chunks(),

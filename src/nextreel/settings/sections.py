@@ -248,6 +248,14 @@ class ExportSettings(Section):
     )
 
 
+class ServeSettings(Section):
+    """The REST API."""
+
+    trending_half_life_hours: float = Field(
+        72.0, gt=0.0, le=24 * 365, description="trending: after so long what users did counts half"
+    )
+
+
 class Settings(Section):
     """All settings, by section."""
 
@@ -261,6 +269,7 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     versions: VersionsSettings = VersionsSettings()
     export: ExportSettings = ExportSettings()
+    serve: ServeSettings = ServeSettings()
 
     @property
     def lake(self) -> Path:

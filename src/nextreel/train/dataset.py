@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nextreel.model.arrays import Mask
 from nextreel.model.rank import Pairs
+from nextreel.model.snapshot import NO_TIME, History
 from nextreel.model.traits import Traits, aligned, without_traits
 from nextreel.ratings.sources import SOURCES
 
@@ -106,6 +107,15 @@ class Dataset:
         """Return the titles that each user has rated, watched or listed; simulated ratings are nobody's."""
         said = self.where(~self.simulated)
         return Pairs.of(said.user, said.title, self.n_users)
+
+    def history(self) -> History:
+        """Return what each user rated and did; simulated ratings are nobody's."""
+        said = self.where(~self.simulated)
+        order = np.lexsort((said.title, said.user))
+        start = np.zeros(self.n_users + 1, np.int64)
+        np.cumsum(np.bincount(said.user, minlength=self.n_users), out=start[1:])
+        times = np.where(np.isnat(said.timestamp), NO_TIME, said.timestamp.astype("datetime64[us]").astype(np.int64))
+        return History(start, said.title[order], said.rating[order], said.observed[order], times[order])
 
     def pairs_of(self, user_ids: pa.StringArray, title_ids: pa.StringArray) -> Pairs:
         """Return the same by the rows of other ids; users and titles that those do not have are left out."""

@@ -18,6 +18,7 @@ from nextreel.lake.ledger import Offsets
 from nextreel.lake.locks import names_kept
 from nextreel.model.journal import Verdict
 from nextreel.model.model import Model
+from nextreel.model.snapshot import Snapshot, by_rows
 from nextreel.model.store import ModelStore
 from nextreel.ratings.sources import SOURCES
 from nextreel.ratings.table import ratings, simulator
@@ -97,7 +98,12 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
         known = store.load() if settings.train.warm_start and store.current() else None
         model = fit_model(data, settings.train, engine, known, profiles)
     with watch.step("storing the model"):
-        version = store.save(model, {"engine": name} | _facts(settings, data, evaluation, reached))
+        snapshot = Snapshot(
+            by_rows(found.users, "user_id", data.user_ids),
+            by_rows(found.titles, "content_id", data.title_ids),
+            data.history(),
+        )
+        version = store.save(model, {"engine": name} | _facts(settings, data, evaluation, reached), snapshot=snapshot)
         verdict = promote_if_good(store, version, settings.versions)
     return Training(version, model, data, evaluation, found.users, found.titles, watch.seconds, verdict)
 

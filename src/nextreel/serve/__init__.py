@@ -1,0 +1,1 @@
+"""The live state and the REST API."""

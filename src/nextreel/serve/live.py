@@ -1,0 +1,295 @@
+"""One model version and everything that happened since: what answers requests, and follows events.
+
+Its state follows from the version and the set of events alone: not from their order, nor from how often each came. So a
+server that was killed, and another beside it, come to the same answers.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from nextreel.events.contract import RATING_MAX, RATING_MIN, EventType, Verb, fields_of
+from nextreel.model.arrays import Floats, Ints, Mask
+from nextreel.model.diversify import diversified
+from nextreel.model.estimate import Estimate
+from nextreel.model.foldin import FoldIn
+from nextreel.model.model import Model
+from nextreel.model.rank import Catalogue, Pairs
+from nextreel.model.recommend import Strategy
+from nextreel.model.snapshot import Snapshot
+from nextreel.model.solve import Rows
+from nextreel.model.traits import concatenated
+from nextreel.serve.people import People, Person, Profile
+from nextreel.serve.popular import Popular
+from nextreel.serve.titles import Choice, Titles
+from nextreel.settings import RatingsSettings, ServeSettings
+
+#: Titles that a diverse list chooses from, for each that it has.
+_CHOICE_OF = 5
+
+_TRAITS = {
+    "generos": "genres",
+    "directores": "directors",
+    "actores": "actors",
+    "clasificacion": "age_rating",
+}
+#: What the contract calls what profiles and cards hold.
+_USER = {"id": "user_id", "nombre_usuario": "username", "decadas_favoritas": "decades"} | _TRAITS
+_TITLE = {
+    "id": "content_id",
+    "type": "type",
+    "titulo": "title",
+    "numero_temporadas": "seasons",
+    "numero_episodios": "episodes",
+} | _TRAITS
+
+_FIELDS = {kind: tuple(f.name for f in fields_of(kind)) for kind in ("user", "movie", "series", "interaction")}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One valid message: its type, its values in the contract's order, and its place in Kafka."""
+
+    type: EventType
+    values: tuple[Any, ...]
+    kafka_time: int
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a list is to be: ``count`` titles after the first ``offset``, of a choice, without some titles (rows)."""
+
+    count: int = 10
+    offset: int = 0
+    choice: Choice = field(default_factory=Choice)
+    exclude: frozenset[int] = frozenset()
+    include_seen: bool = False
+    diversity: float = 0.0
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list: n titles by row, best first, their scores, the ratings predicted, and what it comes from."""
+
+    titles: Ints
+    scores: Floats
+    ratings: Floats
+    strategy: Strategy
+
+
+class Live:
+    """The state. Safe for threads: one may apply events while others ask."""
+
+    def __init__(self, version: str, model: Model, snapshot: Snapshot, ratings: RatingsSettings, serve: ServeSettings):
+        self.version = version
+        self.model = model
+        self.snapshot = snapshot
+        self.lock = threading.RLock()
+        self.titles = Titles(model, snapshot.titles)
+        self.people = People(model, snapshot, self.titles, ratings.implicit)
+        self.popular = Popular(model.popularity, snapshot.history, serve.trending_half_life_hours)
+        self._catalogue = Catalogue.of(model.ranking_factors.titles)
+        self._of_users = FoldIn.of(model.users, model.biases.mean, model.feedback)
+        self._raters: dict[int, set[int]] = {}
+        self._unsettled: set[int] = set()
+
+    # Events
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Take events, of any order and any number of times."""
+        with self.lock:
+            for event in events:
+                self._apply(event)
+            self._settle()
+
+    def _apply(self, event: Event) -> None:
+        values = dict(zip(_FIELDS[event.type], event.values, strict=True))
+        time = _microseconds(values["timestamp"])
+        if event.type == "interaction":
+            self._did(values, (time, event.kafka_time, values["id"]))
+            return
+        moment = (time, event.kafka_time, event.partition, event.offset)
+        if event.type == "user":
+            row = self.people.change({ours: values[theirs] for theirs, ours in _USER.items()}, moment)
+            self._unsettled.update(self.people.new_titles_of(row))
+            return
+        decade = values["decada_lanzamiento"]
+        card = {ours: values[theirs] for theirs, ours in _TITLE.items() if theirs in values}
+        title = self.titles.change(card | {"decades": None if decade is None else [decade]}, moment)
+        if title is not None and title >= self.titles.n_known:
+            self._unsettled.add(title)
+
+    def _did(self, values: dict[str, Any], moment: tuple[int, int, str]) -> None:
+        title, user_id = self.titles.ids.add(values["id_contenido"]), values["id_usuario"]
+        row = self.people.ids.find(user_id)
+        before = None if row is None else self.people.last(row, title)
+        deeds = self.people.did(user_id, title, Verb(values["evento"]), values["calificacion"], moment)
+        if deeds is None:
+            return
+        now = deeds.time if before is None else max(before, deeds.time)
+        if before is None or now > before:
+            self.popular.did(title, before, now)
+        user = self.people.ids.add(user_id)
+        if title >= self.titles.n_known:
+            self._raters.setdefault(title, set()).add(user)
+            self._unsettled.add(title)
+        self._unsettled.update(self.people.new_titles_of(user))
+
+    def _settle(self) -> None:
+        """Work out what is assumed of newcomers among titles about which something was said."""
+        if not self._unsettled:
+            return
+        rows = np.array(sorted(self._unsettled))
+        self._unsettled.clear()
+        found, n_known = self._new_titles(rows), self.titles.n_known
+        before, n = self.titles.new, len(self.titles) - n_known
+        parts = []
+        for old, changed in zip(vars(before).values(), vars(found).values(), strict=True):
+            grown = np.zeros((n, *old.shape[1:]), np.float32)
+            grown[: len(old)] = old
+            grown[rows - n_known] = changed
+            parts.append(grown)
+        self.titles.assume(Estimate(*parts))
+        self.people.new_titles_changed()
+
+    def _new_titles(self, rows: Ints) -> Estimate:
+        """Solve for newcomers from what was said of them so far, and weigh it with their traits."""
+        new = self.model.newcomers.titles
+        expected = new.expect(concatenated([self.titles.card(row).traits() for row in rows.tolist()]))
+        raters = [self._raters.get(row, set()) for row in rows.tolist()]
+        # In an order that does not tell in which they came: sums of floats depend on it.
+        users = sorted(set().union(*raters), key=self.people.ids.name)
+        place = {user: n for n, user in enumerate(users)}
+        if not users:
+            none = np.zeros(len(rows), np.int64)
+            return new.weigh(expected, none, none, expected)
+        anchors = [self.people.anchor(user) for user in users]
+        other = Estimate(
+            *(np.concatenate(parts) for parts in zip(*(vars(each).values() for each in anchors), strict=True))
+        )
+        cells = [
+            (n, place[user], *self.people.counts(user, row)[:2])
+            for n, (row, own) in enumerate(zip(rows.tolist(), raters, strict=True))
+            for user in own
+        ]
+        title, user, stars, given = (np.array(column) for column in zip(*cells, strict=True))
+        liking = Rows.of(title, user, stars, len(rows))
+        rating = Rows.of(title[given], user[given], stars[given], len(rows))
+        solved = self._of_users.given(other).solve(liking, rating, threads=1)
+        return new.weigh(solved, liking.counts, rating.counts, expected)
+
+    # Questions
+
+    def recommend(self, person: Person, seen: Ints, asked: Asked) -> Listed:
+        """Recommend to a person who has ``seen`` some titles (rows, ascending)."""
+        with self.lock:
+            exclude = self._excluded(seen, asked)
+            n = asked.offset + asked.count
+            wanted = n * _CHOICE_OF if asked.diversity > 0 else n
+            if person.strategy == "popular":
+                titles = self.popular.popular.top(wanted, self.titles.chosen(asked.choice).mask, exclude)
+                scores = self.popular.popularity(titles).astype(np.float32)
+            else:
+                titles, scores = self._best(person.ranking, wanted, exclude, asked.choice)
+            if asked.diversity > 0 and len(titles):
+                factors = self.titles.of(titles).ranking
+                places, scores = diversified(
+                    np.arange(len(titles))[None], scores[None], factors, min(n, len(titles)), 1 - asked.diversity
+                )
+                titles, scores = titles[places[0]], scores[0]
+            titles, scores = titles[asked.offset : n], scores[asked.offset : n]
+            return Listed(titles, scores, self.predict(person, titles), person.strategy)
+
+    def listed(self, which: str, asked: Asked, person: Person | None = None, seen: Ints | None = None) -> Listed:
+        """Return what is "popular" or "trending", to a person who has ``seen`` some titles, or to nobody known."""
+        with self.lock:
+            exclude = self._excluded(np.zeros(0, np.int64) if seen is None else seen, asked)
+            ranked = self.popular.popular if which == "popular" else self.popular.trending
+            titles = ranked.top(asked.offset + asked.count, self.titles.chosen(asked.choice).mask, exclude)
+            titles = titles[asked.offset :]
+            nobody = person or self.people.stranger(Profile(""), ())
+            scores = self.popular.popularity(titles).astype(np.float32)
+            return Listed(titles, scores, self.predict(nobody, titles), "popular")
+
+    def similar(self, title: int, asked: Asked) -> tuple[Ints, Floats]:
+        """Return titles like one (a row), and the cosines of their ranking factors with its own, (n,)."""
+        with self.lock:
+            own = self.titles.of(np.array([title])).ranking[0]
+            norm = float(np.linalg.norm(own))
+            if norm == 0:
+                return np.zeros(0, np.int64), np.zeros(0, np.float32)
+            exclude = self._excluded(np.array([title]), asked)
+            mask = self.titles.chosen(asked.choice).mask.copy()
+            mask[exclude] = False
+            rows = np.flatnonzero(mask)
+            factors = self.titles.of(rows).ranking
+            norms = np.linalg.norm(factors, axis=1)
+            cosines = np.divide(factors @ own, norms * norm, out=np.zeros(len(rows), np.float32), where=norms > 0)
+            n = asked.offset + asked.count
+            best = np.lexsort((self.titles.places[rows], -cosines))[asked.offset : n]
+            return rows[best], cosines[best]
+
+    def predict(self, person: Person, titles: Ints) -> Floats:
+        """Return the ratings that a person is predicted to give, (n,), within 0.5 to 5."""
+        other, own = self.titles.of(titles), person.estimate
+        stars = np.float32(self.model.biases.mean) + own.bias[0] + other.bias + other.rating @ own.rating[0]
+        found: Floats = np.clip(stars, RATING_MIN, RATING_MAX)
+        return found
+
+    def group(self, people: Sequence[Person]) -> Person:
+        """Return what several people are together: the mean of their directions, so that none drowns the others out."""
+        estimates = [person.estimate for person in people if person.ranking.any()]
+        if not estimates:
+            return people[0]
+        directions = [each.ranking / np.linalg.norm(each.ranking) for each in estimates]
+        together = Estimate(
+            np.mean(directions, axis=0, dtype=np.float32),
+            np.mean([each.rating for each in estimates], axis=0, dtype=np.float32),
+            np.mean([each.bias for each in estimates], axis=0, dtype=np.float32),
+        )
+        return Person(together, "personal", sum(person.n_liking for person in people), together)
+
+    def _best(self, user: Floats, k: int, exclude: Ints, choice: Choice) -> tuple[Ints, Floats]:
+        """Return the ``k`` best titles for a user's factors, exactly; equal scores in the order of rows."""
+        chosen, n_known = self.titles.chosen(choice), self.titles.n_known
+        known = exclude[exclude < n_known]
+        if chosen.catalogue is None:
+            rows, scores = _top(self._catalogue, user, k, known, chosen.mask[:n_known])
+        else:
+            place = np.searchsorted(chosen.rows, known)
+            there = place < len(chosen.rows)
+            among = place[there][chosen.rows[place[there]] == known[there]]
+            rows, scores = _top(chosen.catalogue, user, k, among, None)
+            rows = chosen.rows[rows]
+        new = self.titles.new.ranking
+        if not len(new):
+            return rows, scores
+        allowed: Mask = chosen.mask[n_known : n_known + len(new)].copy()
+        beyond = exclude[exclude >= n_known] - n_known
+        allowed[beyond[beyond < len(allowed)]] = False
+        added = np.flatnonzero(allowed)
+        rows = np.concatenate([rows, added + n_known])
+        scores = np.concatenate([scores, new[added] @ user])
+        order = np.lexsort((self.titles.places[rows], -scores))[:k]
+        return rows[order], scores[order]
+
+    def _excluded(self, seen: Ints, asked: Asked) -> Ints:
+        own = np.array(sorted(asked.exclude), np.int64)
+        return own if asked.include_seen else np.union1d(own, seen)
+
+
+def _top(catalogue: Catalogue, user: Floats, k: int, exclude: Ints, allowed: Mask | None) -> tuple[Ints, Floats]:
+    pairs = Pairs(np.array([0, len(exclude)]), exclude)
+    rows, scores = catalogue.top_k(user[None], k, pairs, allowed)
+    n = int(np.count_nonzero(rows[0] >= 0))
+    return rows[0, :n], scores[0, :n]
+
+
+def _microseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1_000_000)

@@ -1,0 +1,276 @@
+"""Users as they are now: what they declare, what they rated and did, and the factors that follow from both."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nextreel.events.contract import Verb
+from nextreel.model.arrays import Floats, Ints
+from nextreel.model.estimate import Estimate
+from nextreel.model.foldin import FoldIn
+from nextreel.model.model import Model
+from nextreel.model.recommend import Strategy
+from nextreel.model.snapshot import NO_TIME, Snapshot
+from nextreel.model.solve import Rows
+from nextreel.model.traits import Traits
+from nextreel.serve.ids import Ids
+from nextreel.serve.titles import Moment, Titles
+from nextreel.settings import ImplicitRatings
+
+#: When an interaction happened, and what decides between two of the same moment: Kafka's time and the event's id.
+DeedMoment = tuple[int, int, str]
+
+_LISTS = ("genres", "directors", "actors", "decades")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a user declares; what is not known is None."""
+
+    user_id: str
+    username: str | None = None
+    genres: list[str] | None = None
+    directors: list[str] | None = None
+    actors: list[str] | None = None
+    decades: list[str] | None = None
+    age_rating: str | None = None
+
+    def traits(self) -> Traits:
+        """Return the traits that the user prefers, one row."""
+        lists = {name: pa.array([getattr(self, name)], pa.list_(pa.string())) for name in _LISTS}
+        return {**lists, "age_rating": pa.array([self.age_rating], pa.string())}
+
+
+_NAMES = tuple(Profile.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Deeds:
+    """The newest that a user said of a title, in stars, and the newest that they did, as the stars it stands for."""
+
+    said: tuple[DeedMoment, float] | None = None
+    done: tuple[DeedMoment, float] | None = None
+
+    def with_deed(self, moment: DeedMoment, stars: float, is_said: bool) -> "Deeds":
+        """Return both with another deed, which may be older than what is known."""
+        known = self.said if is_said else self.done
+        newest = (moment, stars) if known is None or known[0] <= moment else known
+        return replace(self, said=newest) if is_said else replace(self, done=newest)
+
+    @property
+    def time(self) -> int:
+        """When the newest of them was, in microseconds since 1970."""
+        return max(each[0][0] for each in (self.said, self.done) if each is not None)
+
+    @property
+    def counts(self) -> tuple[float, bool, int]:
+        """What counts, in stars, whether it was said, and when: what was said goes before what was done."""
+        found = self.said or self.done
+        assert found is not None  # noqa: S101 (there are no deeds without one)
+        return found[1], self.said is not None, found[0][0]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a user rated and did, m titles by row: stars, whether they were given, when (`History`)."""
+
+    titles: Ints
+    ratings: Floats
+    given: np.ndarray[Any, np.dtype[np.bool_]]
+    times: Ints
+
+    def liking(self) -> Rows:
+        """Return all of it as one row of ratings, columns in this order."""
+        return _one_row(np.arange(len(self.titles)), self.ratings)
+
+    def stars(self) -> Rows:
+        """Return what was given, alike."""
+        given = np.flatnonzero(self.given)
+        return _one_row(given, self.ratings[given])
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user as recommendations see them: one row of estimates, what it rests on, and what was expected before."""
+
+    estimate: Estimate
+    strategy: Strategy
+    n_liking: int
+    expected: Estimate
+
+    @cached_property
+    def ranking(self) -> Floats:
+        """The factors that rank, (k,)."""
+        found: Floats = self.estimate.ranking[0]
+        return found
+
+
+class People:
+    """Rows of users: those of the model first, in its order, then newcomers in the order in which they came."""
+
+    def __init__(self, model: Model, snapshot: Snapshot, titles: Titles, implicit: ImplicitRatings):
+        self.ids = Ids(model.user_ids)
+        self._model = model
+        self._snapshot = snapshot
+        self._titles = titles
+        self._stands_for = {Verb(name): getattr(implicit, name) for name in ImplicitRatings.model_fields}
+        self._fold_in = FoldIn.of(model.titles, model.biases.mean, model.feedback)
+        self._declared: dict[int, tuple[Moment, Profile]] = {}
+        self._deeds: dict[int, dict[int, Deeds]] = {}
+        self._people: dict[int, Person] = {}
+        self._with_new_titles: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def profile(self, row: int) -> Profile:
+        """Return what a user declares."""
+        if row in self._declared:
+            return self._declared[row][1]
+        if row >= self.ids.n_known:
+            return Profile(self.ids.name(row))
+        known = self._snapshot.users.select([n for n in _NAMES if n in self._snapshot.users.column_names])
+        return Profile(**known.slice(row, 1).to_pylist()[0])
+
+    def change(self, values: dict[str, Any], moment: Moment) -> int:
+        """Take a user's event, unless something newer is known; return the user's row."""
+        row = self.ids.add(values["user_id"])
+        if moment >= self._known_since(row):
+            self._declared[row] = moment, Profile(**values)
+            self._people.pop(row, None)
+        return row
+
+    def _known_since(self, row: int) -> Moment:
+        if row in self._declared:
+            return self._declared[row][0]
+        users = self._snapshot.users
+        if row >= self.ids.n_known or "updated_at" not in users.column_names:
+            return (NO_TIME, 0, 0, 0)
+        since = users["updated_at"].cast(pa.int64())[row].as_py()
+        return (NO_TIME if since is None else since, 0, 0, 0)
+
+    def did(self, user_id: str, title: int, verb: Verb, stars: float | None, moment: DeedMoment) -> Deeds | None:
+        """Take what a user said of a title, or did with it; return what is new of the two, None where it counts not."""
+        is_said = verb is Verb.RATE
+        worth = stars if is_said else self._stands_for[verb]
+        if not worth:
+            return None
+        row = self.ids.add(user_id)
+        own = self._deeds.setdefault(row, {})
+        own[title] = own.get(title, Deeds()).with_deed(moment, worth, is_said)
+        self._people.pop(row, None)
+        if title >= self._titles.n_known:
+            self._with_new_titles.add(row)
+        return own[title]
+
+    def past(self, row: int) -> Past:
+        """Return what a user rated and did until now."""
+        known = self._trained_on(row)
+        own = self._deeds.get(row)
+        if not own:
+            return known
+        merged: dict[int, tuple[float, bool, int]] = {
+            title: (stars, given, time)
+            for title, stars, given, time in zip(
+                known.titles.tolist(), known.ratings.tolist(), known.given.tolist(), known.times.tolist(), strict=True
+            )
+        }
+        for title, deeds in own.items():
+            stars, given, time = deeds.counts
+            before = merged.get(title)
+            if before is None or (given, time) >= before[1:]:
+                merged[title] = stars, given, time
+        # In an order that does not tell in which newcomers came: sums of floats depend on it.
+        titles = sorted(merged, key=self._titles.places.__getitem__)
+        stars_, given_, times = zip(*(merged[title] for title in titles), strict=True)
+        return Past(
+            np.array(titles), np.array(stars_, np.float32), np.array(given_, np.bool_), np.array(times, np.int64)
+        )
+
+    def _trained_on(self, row: int) -> Past:
+        history = self._snapshot.history
+        own = slice(*history.start[row : row + 2]) if row < self.ids.n_known else slice(0, 0)
+        return Past(history.titles[own].astype(np.int64), history.ratings[own], history.given[own], history.times[own])
+
+    def last(self, row: int, title: int) -> int | None:
+        """Return when a user last did something with a title that counts; None where they never did."""
+        own = self._deeds.get(row, {}).get(title)
+        trained = self._trained_time(row, title)
+        if own is None:
+            return trained
+        return own.time if trained is None else max(own.time, trained)
+
+    def counts(self, row: int, title: int) -> tuple[float, bool, int]:
+        """Return what counts of what a user said of a newcomer among titles, or did with it: `Deeds.counts`."""
+        return self._deeds[row][title].counts
+
+    def _trained_time(self, row: int, title: int) -> int | None:
+        """Return when a user last did something with a title, as the model knows; None where it does not."""
+        known = self._trained_on(row)
+        place = int(np.searchsorted(known.titles, title))
+        return int(known.times[place]) if place < len(known.titles) and known.titles[place] == title else None
+
+    def person(self, row: int) -> Person:
+        """Return a user as they are now."""
+        found = self._people.get(row)
+        if found is None:
+            found = self._people[row] = self._made(row, self.past(row))
+        return found
+
+    def stranger(self, profile: Profile, liking: Iterable[tuple[int, float]]) -> Person:
+        """Return somebody who is not a user, by what they declare and the stars that they give to titles (rows)."""
+        pairs = sorted(dict(liking).items())
+        n = len(pairs)
+        titles = np.array([title for title, _ in pairs], np.int64)
+        stars = np.array([given for _, given in pairs], np.float32)
+        return self._solved(profile, Past(titles, stars, np.ones(n, np.bool_), np.full(n, NO_TIME)))
+
+    def anchor(self, row: int) -> Estimate:
+        """Return what newcomers among titles are solved from: a user without those, as trained where they were."""
+        if row < self.ids.n_known:
+            return self._model.users.take(np.array([row]))
+        past = self.past(row)
+        known = np.flatnonzero(past.titles < self._titles.n_known)
+        return self._solved(
+            self.profile(row), Past(past.titles[known], past.ratings[known], past.given[known], past.times[known])
+        ).estimate
+
+    def new_titles_of(self, row: int) -> list[int]:
+        """Return the newcomers among titles whose factors change with a user: none where the model has the user."""
+        if row < self.ids.n_known:
+            return []
+        return [title for title in self._deeds.get(row, ()) if title >= self._titles.n_known]
+
+    def new_titles_changed(self) -> None:
+        """Have those who rated newcomers among titles solved for anew."""
+        for row in self._with_new_titles:
+            self._people.pop(row, None)
+
+    def _made(self, row: int, past: Past) -> Person:
+        if row < self.ids.n_known and row not in self._deeds and row not in self._declared:
+            model, n = self._model, len(past.titles)
+            estimate = model.users.take(np.array([row]))
+            return Person(estimate, _strategy(estimate, n), n, estimate)
+        return self._solved(self.profile(row), past)
+
+    def _solved(self, profile: Profile, past: Past) -> Person:
+        new = self._model.newcomers.users
+        expected = new.expect(profile.traits())
+        liking, stars = past.liking(), past.stars()
+        solved = self._fold_in.given(self._titles.of(past.titles)).solve(liking, stars, threads=1)
+        estimate = new.weigh(solved, liking.counts, stars.counts, expected)
+        return Person(estimate, _strategy(estimate, len(past.titles)), len(past.titles), expected)
+
+
+def _strategy(estimate: Estimate, n_liking: int) -> Strategy:
+    if not estimate.ranking.any():
+        return "popular"
+    return "personal" if n_liking else "preferences"
+
+
+def _one_row(columns: Ints, values: Floats) -> Rows:
+    return Rows(np.array([0, len(values)]), columns.astype(np.int32), values.astype(np.float32))

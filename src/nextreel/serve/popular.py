@@ -1,0 +1,105 @@
+"""What is popular and what is trending: by all that users rated and did, and by what they do these days.
+
+A title is popular by the number of users who rated or did something with it, and trending by the same number with each
+user counting 2^(-age / half-life) for the last that they did. Both count a user and title once, so that an event that
+comes twice, or late, changes nothing: the order of events does not matter.
+"""
+
+import numpy as np
+
+from nextreel.model.arrays import Doubles, Floats, Ints, Mask
+from nextreel.model.snapshot import NO_TIME, History
+from nextreel.serve.grown import Grown
+
+#: Pairs of the history that are weighed at a time: 32 MB.
+_BLOCK = 4_000_000
+_HOUR = 3_600_000_000
+#: Weights are told apart to so many digits: sums do not depend on the order of what they add up.
+_DIGITS = 9
+#: Half-lives beyond which a weight is as good as none, or as one.
+_MOST = 500.0
+#: Titles that are looked at at a time, from the top.
+_LOOK = 1024
+
+
+class Ranked:
+    """Titles by a value (n,), highest first, among equals by their ``places`` (n,); those of 0 are left out."""
+
+    def __init__(self, values: Doubles, places: Ints):
+        order = np.lexsort((places, -values))
+        self._order: Ints = order[values[order] > 0]
+
+    def top(self, k: int, allowed: Mask, exclude: Ints) -> Ints:
+        """Return the first ``k`` titles that are ``allowed`` (a mask over rows) and not to ``exclude`` (ascending)."""
+        found: list[Ints] = []
+        n = 0
+        for begin in range(0, len(self._order), _LOOK):
+            rows = self._order[begin : begin + _LOOK]
+            rows = rows[rows < len(allowed)]
+            rows = rows[allowed[rows]]
+            if len(exclude):
+                rows = rows[~np.isin(rows, exclude)]
+            found.append(rows[: k - n])
+            n += len(found[-1])
+            if n == k:
+                break
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+
+class Popular:
+    """How popular titles are, and how much they trend; both change with every event."""
+
+    def __init__(self, popularity: Floats, history: History, half_life_hours: float):
+        self._half_life = half_life_hours * _HOUR
+        known = history.times[history.times != NO_TIME]
+        self._reference = int(known.max()) if len(known) else 0
+        self._popularity: Grown[np.float64] = Grown(popularity.astype(np.float64))
+        self._trend: Grown[np.float64] = Grown(self._weighed(history, len(popularity)))
+        self._dirty = True
+        self.rank(np.arange(len(popularity)))
+
+    def _weighed(self, history: History, n_titles: int) -> Doubles:
+        found = np.zeros(n_titles)
+        for begin in range(0, len(history.titles), _BLOCK):
+            part = slice(begin, begin + _BLOCK)
+            times = history.times[part]
+            there = times != NO_TIME
+            weights = self._weight(times[there])
+            found += np.bincount(history.titles[part][there], weights, n_titles)
+        return found
+
+    def _weight(self, times: Ints) -> Doubles:
+        ages = (times - self._reference) / self._half_life
+        found: Doubles = np.exp2(np.clip(ages, -_MOST, _MOST))
+        return found
+
+    def did(self, title: int, before: int | None, now: int) -> None:
+        """Take it that a user did something with a title, last at ``now``, and ``before`` last then (None: never)."""
+        weight = float(self._weight(np.array([now]))[0])
+        if before is None:
+            self._popularity.grow(title + 1)
+            self._popularity[title] = self._popularity.rows[title] + 1
+        elif before != NO_TIME:
+            weight -= float(self._weight(np.array([before]))[0])
+        self._trend.grow(title + 1)
+        self._trend[title] = self._trend.rows[title] + weight
+        self._dirty = True
+
+    def rank(self, places: Ints) -> None:
+        """Order titles anew, where anything has changed; ``places`` (n,) is their order among equals."""
+        if self._dirty:
+            self.popular = Ranked(self._popularity.rows, places[: len(self._popularity)])
+            # Rounded, and what is left of sums that should be 0 is 0.
+            trend = self._trend.rows
+            highest = float(trend.max(initial=0.0))
+            shares = np.round(trend / highest, _DIGITS) if highest > 0 else np.zeros(len(trend))
+            self.trending = Ranked(shares, places[: len(shares)])
+            self._dirty = False
+
+    def popularity(self, rows: Ints) -> Doubles:
+        """Return how many users rated titles or did something with them, (n,)."""
+        held = self._popularity.rows
+        found = np.zeros(len(rows))
+        there = rows < len(held)
+        found[there] = held[rows[there]]
+        return found
