@@ -14,7 +14,7 @@ from tests.serve.living import N_TITLES, deed, live, names, new_title, new_user,
 from nextreel.model.foldin import FoldIn
 from nextreel.model.solve import Rows
 from nextreel.serve.live import Asked, Event, Live
-from nextreel.serve.people import Person, Profile
+from nextreel.serve.people import Past, Person, Profile
 from nextreel.serve.titles import Choice
 from nextreel.settings import RatingsSettings, ServeSettings
 from nextreel.train.dataset import Dataset, Profiles
@@ -45,7 +45,7 @@ def person(state: Live, name: str) -> Person:
 def listed(state: Live, name: str, **asked: Any) -> list[str]:
     row = state.people.ids.find(name)
     assert row is not None
-    found = state.recommend(state.people.person(row), np.sort(state.people.past(row).titles), Asked(**asked))
+    found = state.recommend(state.people.person(row), state.people.past(row).seen(), Asked(**asked))
     return names(state, found.titles)
 
 
@@ -244,8 +244,8 @@ def test_similar_titles_are_of_the_same_kind(state: Live) -> None:
 
 
 def test_a_stranger_is_recommended_to_by_the_titles_that_they_name(state: Live) -> None:
-    wars = [(row, 5.0) for row in range(1, 16, 3)]
-    found = state.recommend(state.people.stranger(Profile("me"), wars), np.array([r for r, _ in wars]), Asked(count=5))
+    wars = Past.said(dict.fromkeys(range(1, 16, 3), 5.0))
+    found = state.recommend(state.people.stranger(Profile("me"), wars), wars.seen(), Asked(count=5))
     assert found.strategy == "personal"
     assert sum(row % 3 == 1 for row in found.titles.tolist()) >= 3
 
@@ -272,7 +272,7 @@ def test_diverse_lists_have_more_of_each_kind(state: Live) -> None:
 
 def test_what_people_do_now_trends(state: Live) -> None:
     state.apply([deed(1, f"u{n:02d}", "t07", "play") for n in range(2, 40)])
-    state.popular.rank(state.titles.places)
+    state.rank()
     assert names(state, state.listed("trending", Asked(count=1)).titles) == ["t07"]
     assert names(state, state.listed("popular", Asked(count=1)).titles) == ["t07"]
 
@@ -302,16 +302,16 @@ EVENTS = [
 
 def answers(state: Live) -> dict[str, Any]:
     """All that can be asked."""
-    state.popular.rank(state.titles.places)
+    state.rank()
     found: dict[str, Any] = {}
     for name in ("ana", "bob", "u10", "u11", "u12", "u00"):
         row = state.people.ids.find(name)
         assert row is not None
-        asked = state.recommend(state.people.person(row), np.sort(state.people.past(row).titles), Asked(count=50))
+        asked = state.recommend(state.people.person(row), state.people.past(row).seen(), Asked(count=50))
         found[name] = (names(state, asked.titles), asked.scores.tolist(), asked.ratings.tolist(), asked.strategy)
         past = state.people.past(row)
         found[name] += (names(state, past.titles), past.ratings.tolist(), past.times.tolist())
-    for which in ("popular", "trending"):
+    for which in ("popular", "trending", "new"):
         found[which] = names(state, state.listed(which, Asked(count=50)).titles)
     found["cards"] = {name: state.titles.card(state.titles.ids.find(name) or 0) for name in ("x1", "x2", "x3")}
     return found

@@ -18,6 +18,7 @@ from nextreel.cli.lake import ingest, lake
 from nextreel.cli.model import export, train
 from nextreel.cli.models import models
 from nextreel.cli.quarantine import quarantine
+from nextreel.cli.serve import keys, serve
 from nextreel.cli.status import status
 from nextreel.errors import NextreelError
 
@@ -74,5 +75,5 @@ def show_settings(load: Load) -> None:
 
 for command in (demo, broker, topics, produce, replay, ingest, lake, quarantine):
     main.add_command(command)
-for command in (train, evaluate, models, export, status):
+for command in (train, evaluate, models, export, serve, keys, status):
     main.add_command(command)

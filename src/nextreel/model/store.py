@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from nextreel.durable import sync, write_text
 from nextreel.errors import ModelError
 from nextreel.model import journal
 from nextreel.model.journal import Decision, Deed, Verdict
 from nextreel.model.locks import HAS_LOCKS, changing, in_use, unused
 from nextreel.model.model import Model
-from nextreel.model.snapshot import Snapshot
+from nextreel.model.snapshot import Snapshot, read_snapshot
 from nextreel.model.version import FACTS, Facts, read_facts, read_model, write_version
 
 _VERSION = re.compile(r"\d{8}T\d{6}-\d{3}")
@@ -143,6 +145,18 @@ class ModelStore:
             if version is None and self.current() != wanted:
                 return self.load()
             raise
+
+    def load_to_serve(self, version: str) -> tuple[Model, Snapshot, Facts]:
+        """Map a version into memory, with its snapshot and its facts. Raises `ModelError` where it has no snapshot.
+
+        What is mapped stays readable even where the version is removed meanwhile (on POSIX).
+        """
+        folder = self.root / version
+        try:
+            with in_use(folder / FACTS):
+                return read_model(folder, map_factors=True), read_snapshot(folder), read_facts(folder)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ModelError(f"model version {version!r} in {self.root} cannot be served: {error}") from None
 
     def check(self, version: str) -> None:
         """Raise `ModelError` where there is no such version."""

@@ -23,7 +23,7 @@ from nextreel.model.recommend import Strategy
 from nextreel.model.snapshot import Snapshot
 from nextreel.model.solve import Rows
 from nextreel.model.traits import concatenated
-from nextreel.serve.people import People, Person, Profile
+from nextreel.serve.people import Past, People, Person, Profile
 from nextreel.serve.popular import Popular
 from nextreel.serve.titles import Choice, Titles
 from nextreel.settings import RatingsSettings, ServeSettings
@@ -206,14 +206,22 @@ class Live:
             titles, scores = titles[asked.offset : n], scores[asked.offset : n]
             return Listed(titles, scores, self.predict(person, titles), person.strategy)
 
+    def rank(self) -> None:
+        """Order what is popular, trending and new anew, where anything has changed."""
+        with self.lock:
+            self.popular.rank(self.titles.places)
+            self.titles.rank()
+
     def listed(self, which: str, asked: Asked, person: Person | None = None, seen: Ints | None = None) -> Listed:
-        """Return what is "popular" or "trending", to a person who has ``seen`` some titles, or to nobody known."""
+        """Return what is "popular", "trending" or "new", to a person who has ``seen`` titles, or to nobody known."""
         with self.lock:
             exclude = self._excluded(np.zeros(0, np.int64) if seen is None else seen, asked)
-            ranked = self.popular.popular if which == "popular" else self.popular.trending
+            ranked = {"popular": self.popular.popular, "trending": self.popular.trending, "new": self.titles.newest}[
+                which
+            ]
             titles = ranked.top(asked.offset + asked.count, self.titles.chosen(asked.choice).mask, exclude)
             titles = titles[asked.offset :]
-            nobody = person or self.people.stranger(Profile(""), ())
+            nobody = person or self.people.stranger(Profile(""), Past.said({}))
             scores = self.popular.popularity(titles).astype(np.float32)
             return Listed(titles, scores, self.predict(nobody, titles), "popular")
 
@@ -253,7 +261,7 @@ class Live:
             np.mean([each.rating for each in estimates], axis=0, dtype=np.float32),
             np.mean([each.bias for each in estimates], axis=0, dtype=np.float32),
         )
-        return Person(together, "personal", sum(person.n_liking for person in people), together)
+        return Person(together, "personal", sum(person.n_liking for person in people))
 
     def _best(self, user: Floats, k: int, exclude: Ints, choice: Choice) -> tuple[Ints, Floats]:
         """Return the ``k`` best titles for a user's factors, exactly; equal scores in the order of rows."""

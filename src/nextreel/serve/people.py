@@ -1,6 +1,6 @@
 """Users as they are now: what they declare, what they rated and did, and the factors that follow from both."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -83,6 +83,17 @@ class Past:
     given: np.ndarray[Any, np.dtype[np.bool_]]
     times: Ints
 
+    @classmethod
+    def said(cls, stars: Mapping[int, float]) -> "Past":
+        """Return what somebody who is not a user says of titles (rows)."""
+        titles, n = sorted(stars), len(stars)
+        given = np.array([stars[title] for title in titles], np.float32)
+        return cls(np.array(titles, np.int64), given, np.ones(n, np.bool_), np.full(n, NO_TIME))
+
+    def seen(self) -> Ints:
+        """Return the titles, rows ascending."""
+        return np.sort(self.titles)
+
     def liking(self) -> Rows:
         """Return all of it as one row of ratings, columns in this order."""
         return _one_row(np.arange(len(self.titles)), self.ratings)
@@ -95,12 +106,11 @@ class Past:
 
 @dataclass(frozen=True)
 class Person:
-    """A user as recommendations see them: one row of estimates, what it rests on, and what was expected before."""
+    """A user as recommendations see them: one row of estimates, what it rests on, and on how many titles."""
 
     estimate: Estimate
     strategy: Strategy
     n_liking: int
-    expected: Estimate
 
     @cached_property
     def ranking(self) -> Floats:
@@ -118,7 +128,7 @@ class People:
         self._snapshot = snapshot
         self._titles = titles
         self._stands_for = {Verb(name): getattr(implicit, name) for name in ImplicitRatings.model_fields}
-        self._fold_in = FoldIn.of(model.titles, model.biases.mean, model.feedback)
+        self.fold_in = FoldIn.of(model.titles, model.biases.mean, model.feedback)
         self._declared: dict[int, tuple[Moment, Profile]] = {}
         self._deeds: dict[int, dict[int, Deeds]] = {}
         self._people: dict[int, Person] = {}
@@ -147,10 +157,9 @@ class People:
     def _known_since(self, row: int) -> Moment:
         if row in self._declared:
             return self._declared[row][0]
-        users = self._snapshot.users
-        if row >= self.ids.n_known or "updated_at" not in users.column_names:
+        if row >= self.ids.n_known:
             return (NO_TIME, 0, 0, 0)
-        since = users["updated_at"].cast(pa.int64())[row].as_py()
+        since = self._snapshot.users["updated_at"][row].cast(pa.int64()).as_py()
         return (NO_TIME if since is None else since, 0, 0, 0)
 
     def did(self, user_id: str, title: int, verb: Verb, stars: float | None, moment: DeedMoment) -> Deeds | None:
@@ -221,13 +230,9 @@ class People:
             found = self._people[row] = self._made(row, self.past(row))
         return found
 
-    def stranger(self, profile: Profile, liking: Iterable[tuple[int, float]]) -> Person:
-        """Return somebody who is not a user, by what they declare and the stars that they give to titles (rows)."""
-        pairs = sorted(dict(liking).items())
-        n = len(pairs)
-        titles = np.array([title for title, _ in pairs], np.int64)
-        stars = np.array([given for _, given in pairs], np.float32)
-        return self._solved(profile, Past(titles, stars, np.ones(n, np.bool_), np.full(n, NO_TIME)))
+    def stranger(self, profile: Profile, past: Past) -> Person:
+        """Return somebody who is not a user, by what they declare and what they say of titles."""
+        return self._solved(profile, past)
 
     def anchor(self, row: int) -> Estimate:
         """Return what newcomers among titles are solved from: a user without those, as trained where they were."""
@@ -254,16 +259,16 @@ class People:
         if row < self.ids.n_known and row not in self._deeds and row not in self._declared:
             model, n = self._model, len(past.titles)
             estimate = model.users.take(np.array([row]))
-            return Person(estimate, _strategy(estimate, n), n, estimate)
+            return Person(estimate, _strategy(estimate, n), n)
         return self._solved(self.profile(row), past)
 
     def _solved(self, profile: Profile, past: Past) -> Person:
         new = self._model.newcomers.users
         expected = new.expect(profile.traits())
         liking, stars = past.liking(), past.stars()
-        solved = self._fold_in.given(self._titles.of(past.titles)).solve(liking, stars, threads=1)
+        solved = self.fold_in.given(self._titles.of(past.titles)).solve(liking, stars, threads=1)
         estimate = new.weigh(solved, liking.counts, stars.counts, expected)
-        return Person(estimate, _strategy(estimate, len(past.titles)), len(past.titles), expected)
+        return Person(estimate, _strategy(estimate, len(past.titles)), len(past.titles))
 
 
 def _strategy(estimate: Estimate, n_liking: int) -> Strategy:

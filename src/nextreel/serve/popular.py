@@ -7,9 +7,10 @@ comes twice, or late, changes nothing: the order of events does not matter.
 
 import numpy as np
 
-from nextreel.model.arrays import Doubles, Floats, Ints, Mask
+from nextreel.model.arrays import Doubles, Floats, Ints
 from nextreel.model.snapshot import NO_TIME, History
 from nextreel.serve.grown import Grown
+from nextreel.serve.ranked import Ranked
 
 #: Pairs of the history that are weighed at a time: 32 MB.
 _BLOCK = 4_000_000
@@ -18,32 +19,6 @@ _HOUR = 3_600_000_000
 _DIGITS = 9
 #: Half-lives beyond which a weight is as good as none, or as one.
 _MOST = 500.0
-#: Titles that are looked at at a time, from the top.
-_LOOK = 1024
-
-
-class Ranked:
-    """Titles by a value (n,), highest first, among equals by their ``places`` (n,); those of 0 are left out."""
-
-    def __init__(self, values: Doubles, places: Ints):
-        order = np.lexsort((places, -values))
-        self._order: Ints = order[values[order] > 0]
-
-    def top(self, k: int, allowed: Mask, exclude: Ints) -> Ints:
-        """Return the first ``k`` titles that are ``allowed`` (a mask over rows) and not to ``exclude`` (ascending)."""
-        found: list[Ints] = []
-        n = 0
-        for begin in range(0, len(self._order), _LOOK):
-            rows = self._order[begin : begin + _LOOK]
-            rows = rows[rows < len(allowed)]
-            rows = rows[allowed[rows]]
-            if len(exclude):
-                rows = rows[~np.isin(rows, exclude)]
-            found.append(rows[: k - n])
-            n += len(found[-1])
-            if n == k:
-                break
-        return np.concatenate([np.zeros(0, np.int64), *found])
 
 
 class Popular:

@@ -1,5 +1,6 @@
 """Titles as they are now: the model's, those that came after it, and what requests choose them by."""
 
+import unicodedata
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +14,12 @@ from nextreel.model.arrays import Ints, Mask
 from nextreel.model.estimate import Estimate
 from nextreel.model.model import Model
 from nextreel.model.rank import Catalogue
+from nextreel.model.snapshot import NO_TIME
 from nextreel.model.traits import Traits
 from nextreel.ratings.affinity import flat
 from nextreel.serve.grown import Grown
 from nextreel.serve.ids import Ids
+from nextreel.serve.ranked import Ranked
 
 #: When an event happened, and what decides between two of the same moment: Kafka's time, partition and offset.
 Moment = tuple[int, int, int, int]
@@ -104,12 +107,16 @@ class Titles:
         self.ids = Ids(model.title_ids)
         self._model = model
         self._table = table.select([name for name in _NAMES if name in table.column_names])
-        self._since = table["updated_at"].cast(pa.int64()).to_numpy() if "updated_at" in table.column_names else None
+        self._since: Ints = pc.fill_null(table["updated_at"].cast(pa.int64()), 0).to_numpy()
         self._changed: dict[int, tuple[Moment, Card]] = {}
         self._masks = {name: Grown(mask) for name, mask in _masks(table).items()}
         self._new = Estimate(*(values[:0] for values in vars(model.titles).values()))
         self._remembered: OrderedDict[Choice, Chosen] = OrderedDict()
         self._places = np.arange(len(self.ids))
+        self._names = pa.array([plain(name or "") for name in table["title"].to_pylist()], pa.string())
+        self._revisions: dict[int, int] = {}
+        self._unranked = True
+        self.rank()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -144,10 +151,43 @@ class Titles:
             return Card(self.ids.name(row))
         return Card(**self._table.slice(row, 1).to_pylist()[0])
 
+    def rank(self) -> None:
+        """Order titles by when they came or last changed, the latest first, where any has changed."""
+        if self._unranked:
+            since = np.zeros(len(self))
+            since[: self.n_known] = self._since
+            for row, (moment, _) in self._changed.items():
+                since[row] = moment[0]
+            self.newest = Ranked(since, self.places)
+            self._unranked = False
+
     def is_offered(self, row: int) -> bool:
         """Tell whether a title has come as a movie or a series, and not only as what somebody watched."""
         mask = self._masks["offered"].rows
         return bool(row < len(mask) and mask[row])
+
+    def revision(self, row: int) -> int:
+        """Return a number that changes with what there is to tell of a title."""
+        return self._revisions.get(row, 0)
+
+    def search(self, text: str) -> Ints:
+        """Return the titles, (n,) rows, whose names have all words of a text, whatever their case and accents."""
+        words = plain(text).split()
+        if not words:
+            return np.zeros(0, np.int64)
+        found = pa.repeat(True, self.n_known)
+        for word in words:
+            found = pc.and_(found, pc.match_substring(self._names, word))
+        mask = found.to_numpy(zero_copy_only=False).astype(bool)
+        mask &= self._mask("offered")[: self.n_known]
+        new = []
+        for row, (_, card) in self._changed.items():
+            fits = all(word in plain(card.title or "") for word in words)
+            if row < self.n_known:
+                mask[row] = fits
+            elif fits:
+                new.append(row)
+        return np.concatenate([np.flatnonzero(mask), np.array(sorted(new), np.int64)])
 
     def change(self, values: dict[str, Any], moment: Moment) -> int | None:
         """Take a movie's or series' event; return the row where it is news, None where something newer was known."""
@@ -161,14 +201,16 @@ class Titles:
             self._masks[name][row] = False
         for name in card.marks() - marks:
             self._masks.setdefault(name, Grown(np.zeros(0, np.bool_)))[row] = True
+        self._revisions[row] = self._revisions.get(row, 0) + 1
         self._remembered.clear()
+        self._unranked = True
         return row
 
     def _known_since(self, row: int) -> Moment:
         if row in self._changed:
             return self._changed[row][0]
-        if self._since is None or row >= self.n_known or not self.is_offered(row):
-            return (np.iinfo(np.int64).min, 0, 0, 0)
+        if row >= self.n_known or not self.is_offered(row):
+            return (NO_TIME, 0, 0, 0)
         return (int(self._since[row]), 0, 0, 0)
 
     def assume(self, new: Estimate) -> None:
@@ -242,3 +284,9 @@ def _masks(table: pa.Table) -> dict[str, Mask]:
 def _filled(mask: pa.ChunkedArray) -> Mask:
     found: Mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False).astype(bool)
     return found
+
+
+def plain(text: str) -> str:
+    """Return a text without case and accents, for comparing."""
+    parts = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(part for part in parts if not unicodedata.combining(part))

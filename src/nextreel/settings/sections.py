@@ -251,6 +251,17 @@ class ExportSettings(Section):
 class ServeSettings(Section):
     """The REST API."""
 
+    host: Annotated[str, _FILLED] = Field(
+        "127.0.0.1", description="address to listen at; others than this machine's need keys"
+    )
+    port: int = Field(8000, ge=0, le=65535, description="port to listen at; 0 for any that is free")
+    names: list[str] = Field(
+        default_factory=list, description="names by which others reach it, beside host and localhost"
+    )
+    without_keys: bool = Field(False, description="let anybody who reaches it do anything, at any address")
+    requests_per_second: float = Field(0.0, ge=0.0, description="of one key or address, at the most; 0 for any number")
+    max_body_bytes: Positive = Field(65_536, description="longest body of a request")
+    access_log: bool = Field(False, description="log every request: who, what, how long; no query, no key")
     trending_half_life_hours: float = Field(
         72.0, gt=0.0, le=24 * 365, description="trending: after so long what users did counts half"
     )
@@ -280,6 +291,11 @@ class Settings(Section):
     def models(self) -> Path:
         """The model store's directory."""
         return self.home / "models"
+
+    @property
+    def keys(self) -> Path:
+        """The file of the API's keys."""
+        return self.home / "api-keys.json"
 
     @property
     def exports(self) -> Path:

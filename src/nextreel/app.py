@@ -1,0 +1,90 @@
+"""The whole server, put together: what it serves, its rules, and how it is run."""
+
+import ipaddress
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from nextreel.errors import SettingsError
+from nextreel.serve.api import make_app
+from nextreel.serve.guard import Guard
+from nextreel.serve.keys import Keys
+from nextreel.serve.serving import Serving
+from nextreel.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+#: Requests at a time, and how long those under way may take when the server stops.
+_CONCURRENT, _STOP_SECONDS = 1_000, 5
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the server's app, which starts and stops what it serves with itself.
+
+    Raises `SettingsError` for an address that others reach where nobody needs a key.
+    """
+    given = settings.serve
+    local, keys = is_local(given.host), Keys(settings.keys)
+    if not local and not given.without_keys and not keys.needed:
+        raise SettingsError(
+            f"serve.host is {given.host}, which others may reach, and there are no keys: `nextreel keys add NAME` "
+            "makes one. serve.without_keys = true lets anybody do anything."
+        )
+    if given.without_keys:
+        _LOG.warning("serve.without_keys: WHOEVER REACHES %s MAY READ AND WRITE EVERYTHING", given.host)
+    serving = Serving(settings)
+    hosts = {"localhost", "127.0.0.1", "[::1]", given.host.lower(), *(name.lower() for name in given.names)}
+    everything = not local and not given.names  # by which name others come, only they know
+    guard = Guard(given, keys, set() if everything else hosts, not local and not given.without_keys, serving.metrics)
+    app = make_app(serving, guard)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        serving.start()
+        try:
+            yield
+        finally:
+            serving.close()
+
+    app.router.lifespan_context = lifespan
+    return app
+
+
+def is_local(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens where the settings say. Raises `SettingsError` where it cannot."""
+    host, port = settings.serve.host, settings.serve.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise SettingsError(f"serve.host {host}, serve.port {port}: {error.strerror or error}") from None
+    return listening
+
+
+def run(app: FastAPI, listening: socket.socket) -> None:
+    """Serve until a signal says to stop."""
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        limit_concurrency=_CONCURRENT,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,245 @@
+"""Questions to a live state, answered as plain data for `nextreel.serve.schemas`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nextreel.model.snapshot import NO_TIME
+from nextreel.serve.live import Asked, Listed, Live
+from nextreel.serve.people import Past, Person, Profile
+from nextreel.serve.reasons import Reason, reasons
+from nextreel.serve.titles import Card
+from nextreel.settings import AffinityWeights
+
+Data = dict[str, Any]
+
+#: Things of a kind that a reason names.
+_MOST_REASONS = 3
+_CARDS = 100_000
+_DIGITS = 4
+
+
+class Unknown(Exception):  # noqa: N818 (an answer: 404)
+    """What was asked for is not known."""
+
+
+class Answers:
+    """Answers from one live state. It is locked for the time of an answer."""
+
+    def __init__(self, live: Live, weights: AffinityWeights):
+        self.live = live
+        self._weights = weights
+        self._card = lru_cache(_CARDS)(self._look_up)
+
+    # Somebody
+
+    def who(self, user_id: str) -> tuple[Person, Past, Profile, bool]:
+        """Return a user as they are now, with their past and profile, and whether they are known at all."""
+        people = self.live.people
+        row = people.ids.find(user_id)
+        if row is None:
+            nothing, profile = Past.said({}), Profile(user_id)
+            return people.stranger(profile, nothing), nothing, profile, False
+        return people.person(row), people.past(row), people.profile(row), True
+
+    def title(self, content_id: str) -> int:
+        """Return a title's row. Raises `Unknown`."""
+        row = self.live.titles.ids.find(content_id)
+        if row is None or not self.live.titles.is_offered(row):
+            raise Unknown(f"there is no title {content_id!r}")
+        return row
+
+    def rows(self, content_ids: Sequence[str]) -> frozenset[int]:
+        """Return the rows of those titles that are known."""
+        found = (self.live.titles.ids.find(name) for name in content_ids)
+        return frozenset(row for row in found if row is not None)
+
+    # Lists
+
+    def recommendations(self, user_id: str, asked: Asked, explain: bool) -> Data:
+        """Recommend to a user; to one who is not known, what is popular."""
+        with self.live.lock:
+            person, past, profile, known = self.who(user_id)
+            found = self.live.recommend(person, past.seen(), asked)
+            why = self._reasons(profile, past, found) if explain else None
+            return self._page(found, known, asked, why)
+
+    def wanted(
+        self, profile: Profile, liked: dict[str, float], user_ids: Sequence[str], asked: Asked, explain: bool
+    ) -> Data:
+        """Recommend to somebody by what they declare and like, or to several users (and that somebody) together.
+
+        Raises `Unknown` for a title that is named and not known.
+        """
+        with self.live.lock:
+            past = Past.said({self.title(content_id): stars for content_id, stars in liked.items()})
+            alone = self.live.people.stranger(profile, past)
+            if not user_ids:
+                found = self.live.recommend(alone, past.seen(), asked)
+                known = found.strategy != "popular"
+                return self._page(found, known, asked, self._reasons(profile, past, found) if explain else None)
+            others = [self.who(user_id) for user_id in user_ids]
+            people = [person for person, *_ in others] + ([alone] if alone.strategy != "popular" else [])
+            seen = np.unique(np.concatenate([past.titles, *(each.titles for _, each, *_ in others)]))
+            found = self.live.recommend(self.live.group(people), seen, asked)
+            return self._page(found, any(known for *_, known in others), asked, None)
+
+    def listed(self, which: str, asked: Asked, user_id: str | None) -> Data:
+        """Return what is "popular", "trending" or "new", for a user without what they have seen."""
+        with self.live.lock:
+            if user_id is None:
+                return self._page(self.live.listed(which, asked), False, asked, None)
+            person, past, _, known = self.who(user_id)
+            return self._page(self.live.listed(which, asked, person, past.seen()), known, asked, None)
+
+    def similar(self, content_id: str, asked: Asked) -> Data:
+        """Return titles like one. Raises `Unknown`."""
+        with self.live.lock:
+            titles, cosines = self.live.similar(self.title(content_id), asked)
+            items = [
+                self.card(row) | {"rank": asked.offset + n + 1, "similarity": round(float(cosine), _DIGITS)}
+                for n, (row, cosine) in enumerate(zip(titles.tolist(), cosines, strict=True))
+            ]
+            return {"model": self.live.version, "content_id": content_id, "offset": asked.offset, "items": items}
+
+    # One user, one title
+
+    def why(self, user_id: str, content_id: str) -> Data:
+        """Explain a title to a user. Raises `Unknown`."""
+        with self.live.lock:
+            row = np.array([self.title(content_id)])
+            person, past, profile, _ = self.who(user_id)
+            other = past.titles != row[0]  # a title does not explain itself
+            without = Past(past.titles[other], past.ratings[other], past.given[other], past.times[other])
+            if not other.all():
+                person = self.live.people.stranger(profile, without)
+            found = Listed(
+                row,
+                self.live.titles.of(row).ranking @ person.ranking,
+                self.live.predict(person, row),
+                person.strategy,
+            )
+            (reason,) = self._reasons(profile, without, found)
+            return {
+                "model": self.live.version,
+                "user_id": user_id,
+                "content_id": content_id,
+                "strategy": person.strategy,
+                "score": _number(found.scores[0]),
+                "predicted_rating": _number(found.ratings[0]),
+                "reason": reason,
+            }
+
+    def estimates(self, pairs: Sequence[tuple[str, str]]) -> Data:
+        """Predict the ratings of users and titles; None for a title that is not known."""
+        with self.live.lock:
+            items = []
+            for user_id, content_id in pairs:
+                row = self.live.titles.ids.find(content_id)
+                stars = None if row is None else _number(self.live.predict(self.who(user_id)[0], np.array([row]))[0])
+                items.append({"user_id": user_id, "content_id": content_id, "predicted_rating": stars})
+            return {"model": self.live.version, "items": items}
+
+    def history(self, user_id: str, count: int, offset: int) -> Data:
+        """Return a page of what a user rated and did, the newest first."""
+        with self.live.lock:
+            _, past, _, known = self.who(user_id)
+            order = np.lexsort((self.live.titles.places[past.titles], -past.times))[offset : offset + count]
+            items = []
+            for place in order.tolist():
+                card, time = self.card(int(past.titles[place])), int(past.times[place])
+                items.append(
+                    {name: card[name] for name in ("content_id", "title", "type")}
+                    | {"rating": _number(past.ratings[place]), "rated": bool(past.given[place])}
+                    | {"at": None if time == NO_TIME else datetime.fromtimestamp(time / 1e6, UTC)}
+                )
+            return {
+                "user_id": user_id,
+                "known": known,
+                "total": len(past.titles),
+                "offset": offset,
+                "items": items,
+            }
+
+    # Titles
+
+    def one(self, content_id: str) -> Data:
+        """Return a title's card. Raises `Unknown`."""
+        with self.live.lock:
+            return self.card(self.title(content_id))
+
+    def search(self, text: str, count: int) -> Data:
+        """Return titles whose names have all words of a text, the most popular first."""
+        with self.live.lock:
+            rows = self.live.titles.search(text)
+            popularity = self.live.popular.popularity(rows)
+            best = np.lexsort((self.live.titles.places[rows], -popularity))[:count]
+            return {"items": [self.card(row) for row in rows[best].tolist()]}
+
+    def card(self, row: int) -> Data:
+        """Return a title's card as data."""
+        return dict(self._card(row, self.live.titles.revision(row)))
+
+    def _look_up(self, row: int, revision: int) -> Data:
+        return card_data(self.live.titles.card(row))
+
+    def _page(self, found: Listed, known: bool, asked: Asked, why: "list[Data] | None") -> Data:
+        items = []
+        for n, row in enumerate(found.titles.tolist()):
+            item = self.card(row)
+            item["rank"] = asked.offset + n + 1
+            item["predicted_rating"] = _number(found.ratings[n])
+            item["score"] = _number(found.scores[n])
+            if why is not None:
+                item["reason"] = why[n]
+            items.append(item)
+        return {
+            "model": self.live.version,
+            "strategy": found.strategy,
+            "known": known,
+            "offset": asked.offset,
+            "items": items,
+        }
+
+    def _reasons(self, profile: Profile, past: Past, found: Listed) -> list[Data]:
+        if not len(found.titles):
+            return []
+        return [
+            self._reason(why) for why in reasons(self.live, profile, past, found.titles, _MOST_REASONS, self._weights)
+        ]
+
+    def _reason(self, why: Reason) -> Data:
+        because = [
+            {"content_id": card["content_id"], "title": card["title"], "share": _number(share)}
+            for card, share in ((self.card(row), share) for row, share in why.titles)
+        ]
+        return {
+            "because_of": because,
+            "preferences": [asdict(met) | {"share": _number(met.share)} for met in why.met],
+            "preferences_share": _number(why.declared),
+            "rest": _number(why.rest),
+        }
+
+
+def card_data(card: Card) -> Data:
+    """Return a card as data: no null lists, one decade."""
+    return {
+        "content_id": card.content_id,
+        "type": card.type,
+        "title": card.title,
+        "genres": card.genres or [],
+        "directors": card.directors or [],
+        "actors": card.actors or [],
+        "decade": card.decades[0] if card.decades else None,
+        "age_rating": card.age_rating,
+        "seasons": card.seasons,
+        "episodes": card.episodes,
+    }
+
+
+def _number(value: float | np.floating[Any]) -> float:
+    return round(float(value), _DIGITS)

@@ -1,0 +1,299 @@
+"""The REST API: routes from requests to answers. What each does is said where OpenAPI shows it."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from nextreel import __version__
+from nextreel.events.contract import EventType, Verb
+from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.serve import schemas as s
+from nextreel.serve.answers import Answers, Unknown
+from nextreel.serve.guard import Guard, role
+from nextreel.serve.live import Asked
+from nextreel.serve.people import Profile
+from nextreel.serve.problems import add_handlers, problem
+from nextreel.serve.serving import Serving
+from nextreel.serve.titles import Choice
+
+_ABOUT = """Recommendations that follow every event: what was watched a moment ago counts in the next answer.
+
+Every list says the model version and the strategy that made it: `personal` (from ratings and what was watched),
+`preferences` (from what a user declares) or `popular`. Errors are problem details (RFC 9457)."""
+
+UserId = Annotated[s.Id, Path(description="a user, known or not")]
+TitleId = Annotated[s.Id, Path(description="a title")]
+Responses = dict[int | str, dict[str, Any]]
+_PROBLEM = {"model": s.Problem, "content": {"application/problem+json": {}}}
+_ERRORS: Responses = {
+    code: _PROBLEM | {"description": text}
+    for code, text in (
+        (401, "no API key, or an unknown one"),
+        (403, "the key's role does not allow it"),
+        (422, "something asked for cannot be"),
+        (429, "too many requests"),
+        (503, "no model yet, or Kafka does not answer"),
+    )
+}
+_MISSING: Responses = {404: _PROBLEM | {"description": "no such title"}}
+
+
+class Json(Response):
+    """A response of data."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return JSON."""
+        return orjson.dumps(content)
+
+
+def asked(
+    count: s.Count = 10,
+    offset: s.Offset = 0,
+    type: s.Kind | None = None,  # noqa: A002 (its name in the API)
+    genre: Annotated[list[s.Text] | None, Query(max_length=20, description="any of them")] = None,
+    age_rating: Annotated[s.AgeRating | None, Query(description="at most as mature as this")] = None,
+) -> Asked:
+    """Return what a list is to be, from the parameters of its page and its choice."""
+    return Asked(count, offset, Choice(type, frozenset(genre or ()), age_rating))
+
+
+Page = Annotated[Asked, Depends(asked)]
+Excluded = Annotated[list[s.Id] | None, Query(max_length=s.MOST_TITLES, description="titles to leave out")]
+
+
+def make_app(serving: Serving, guard: Guard) -> FastAPI:
+    """Return the API over what is served."""
+    app = FastAPI(title="nextreel", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
+    add_handlers(app)
+
+    @app.exception_handler(Unknown)
+    async def unknown(request: Request, error: Unknown) -> Response:
+        return problem(404, str(error))
+
+    app.include_router(_reading(serving), prefix="/v1", responses=_ERRORS)
+    app.include_router(_writing(serving), prefix="/v1", responses=_ERRORS)
+    app.include_router(_health(serving))
+    app.add_middleware(guard.middleware)
+    return app
+
+
+def _reading(serving: Serving) -> APIRouter:
+    router = APIRouter(dependencies=[role("read")])
+    answers: Callable[[], Answers] = serving.answers
+
+    @router.get("/users/{user_id}/recommendations", response_model=s.Recommendations, tags=["recommendations"])
+    async def recommendations(
+        user_id: UserId,
+        page: Page,
+        exclude: Excluded = None,
+        include_seen: bool = False,
+        diversity: s.Diversity = 0.0,
+        explain: bool = False,
+    ) -> Json:
+        """Recommend titles to a user. Who is not known gets what is popular: there is always an answer."""
+        own = answers()
+        wanted = Asked(page.count, page.offset, page.choice, own.rows(exclude or ()), include_seen, diversity)
+        return Json(own.recommendations(user_id, wanted, explain))
+
+    @router.post("/recommendations", response_model=s.Recommendations, responses=_MISSING, tags=["recommendations"])
+    async def for_anybody(wanted: s.Wanted) -> Json:
+        """Recommend titles to somebody who need not be a user, or to several users together."""
+        own = answers()
+        likes = wanted.preferences or s.Preferences()
+        profile = Profile("", None, *(getattr(likes, name) or None for name in s.Preferences.model_fields))
+        choice = Choice(wanted.type, frozenset(wanted.genre), wanted.age_rating)
+        page = Asked(
+            wanted.count, wanted.offset, choice, own.rows(wanted.exclude), wanted.include_seen, wanted.diversity
+        )
+        liked = {each.content_id: each.rating for each in wanted.titles}
+        return Json(own.wanted(profile, liked, wanted.users, page, wanted.explain))
+
+    for which in ("popular", "trending", "new"):
+        router.add_api_route(
+            f"/{which}",
+            _list_of(which, answers),
+            response_model=s.Recommendations,
+            tags=["recommendations"],
+            summary=which.title(),
+            operation_id=which,
+        )
+
+    @router.get("/titles/{content_id}/similar", response_model=s.SimilarTitles, responses=_MISSING, tags=["titles"])
+    async def similar(content_id: TitleId, page: Page) -> Json:
+        """Titles like this one."""
+        return Json(answers().similar(content_id, page))
+
+    @router.get("/titles/{content_id}", response_model=s.TitleCard, responses=_MISSING, tags=["titles"])
+    async def title(content_id: TitleId) -> Json:
+        """What there is to tell of a title."""
+        return Json(answers().one(content_id))
+
+    @router.get("/titles", response_model=s.Titles, tags=["titles"])
+    async def search(
+        q: Annotated[str, Query(min_length=1, max_length=200, description="words of the title")], count: s.Count = 10
+    ) -> Json:
+        """Titles whose names have all of some words, whatever their case and accents."""
+        return Json(answers().search(q, count))
+
+    @router.get("/users/{user_id}/history", response_model=s.History, tags=["users"])
+    async def history(user_id: UserId, count: s.Count = 20, offset: Annotated[int, Query(ge=0, le=10**6)] = 0) -> Json:
+        """What a user rated, watched and listed, the newest first."""
+        return Json(answers().history(user_id, count, offset))
+
+    @router.get(
+        "/users/{user_id}/titles/{content_id}/why", response_model=s.Explanation, responses=_MISSING, tags=["users"]
+    )
+    async def why(user_id: UserId, content_id: TitleId) -> Json:
+        """Why a title would be recommended to a user: shares that add up to 1."""
+        return Json(answers().why(user_id, content_id))
+
+    @router.post("/estimates", response_model=s.Estimates, tags=["users"])
+    async def estimates(pairs: s.Pairs) -> Json:
+        """The ratings that users are predicted to give to titles."""
+        return Json(answers().estimates([(pair.user_id, pair.content_id) for pair in pairs.pairs]))
+
+    @router.get("/model", response_model=s.ModelInfo, tags=["model"])
+    async def model() -> Json:
+        """The model that answers."""
+        return Json(serving.about())
+
+    return router
+
+
+def _list_of(which: str, answers: Callable[[], Answers]) -> Callable[..., Any]:
+    async def listed(
+        page: Page,
+        user_id: Annotated[s.Id | None, Query(description="leave out what this user has seen")] = None,
+        exclude: Excluded = None,
+        include_seen: bool = False,
+    ) -> Json:
+        own = answers()
+        wanted = Asked(page.count, page.offset, page.choice, own.rows(exclude or ()), include_seen)
+        return Json(own.listed(which, wanted, user_id))
+
+    listed.__doc__ = {
+        "popular": "What most users watched or rated.",
+        "trending": "What users watch and rate these days.",
+        "new": "What came last.",
+    }[which]
+    return listed
+
+
+def _writing(serving: Serving) -> APIRouter:
+    router = APIRouter(dependencies=[role("write")], tags=["events"])
+
+    @router.post("/interactions", status_code=202, response_model=s.Accepted)
+    async def interaction(given: s.Interaction) -> Json:
+        """Write what a user did. The answer comes when Kafka has it; the next recommendations know of it."""
+        if given.event is Verb.RATE and given.rating is None:
+            raise HTTPException(422, "rating is required where event is rate")
+        return await _write(
+            serving,
+            "interaction",
+            given.timestamp,
+            {
+                "id": given.id or f"api-{uuid.uuid4()}",
+                "id_usuario": given.user_id,
+                "id_contenido": given.content_id,
+                "evento": given.event,
+                "calificacion": given.rating,
+                "porcentaje_visto": given.percent_watched,
+                "dispositivo": given.device,
+            },
+        )
+
+    @router.put("/users", status_code=202, response_model=s.Accepted)
+    async def user(given: s.User) -> Json:
+        """Write a user, new or changed; of two events of a user the later one holds."""
+        return await _write(
+            serving,
+            "user",
+            given.timestamp,
+            {
+                "id": given.user_id,
+                "nombre_usuario": given.username,
+                "fecha_suscripcion": given.subscribed,
+                "generos": given.genres or None,
+                "directores": given.directors or None,
+                "actores": given.actors or None,
+                "decadas_favoritas": given.decades or None,
+                "clasificacion": given.age_rating,
+                "pais": given.country,
+                "grupo_edad": given.age_group,
+            },
+        )
+
+    @router.put("/titles", status_code=202, response_model=s.Accepted)
+    async def title(given: s.Title) -> Json:
+        """Write a movie or a series, new or changed; of two events of a title the later one holds."""
+        return await _write(
+            serving,
+            given.type,
+            given.timestamp,
+            {
+                "id": given.content_id,
+                "titulo": given.title,
+                "generos": given.genres or None,
+                "directores": given.directors or None,
+                "actores": given.actors or None,
+                "clasificacion": given.age_rating,
+                "decada_lanzamiento": given.decade,
+                "numero_temporadas": given.seasons if given.type == "series" else None,
+                "numero_episodios": given.episodes if given.type == "series" else None,
+            },
+        )
+
+    return router
+
+
+async def _write(serving: Serving, kind: EventType, at: datetime | None, event: Mapping[str, Any]) -> Json:
+    """Have an event written that keeps to the contract. Raises `HTTPException` where it does not."""
+    now = datetime.now(UTC)
+    whole = {"type": kind, "timestamp": _iso(at or now), **event}
+    said = {name: value for name, value in whole.items() if value is not None}
+    try:
+        read(orjson.dumps(said), "", kind, latest_at(now))
+    except Rejected as rejected:
+        raise HTTPException(422, f"{rejected.reason}: {rejected.detail}") from None
+    except orjson.JSONEncodeError:
+        raise HTTPException(422, "a text is not UTF-8") from None
+    topic, partition, offset = await serving.writer().send(kind, said)
+    return Json({"id": said["id"], "topic": topic, "partition": partition, "offset": offset}, 202)
+
+
+def _iso(time: datetime) -> str:
+    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    try:
+        return utc.astimezone(UTC).isoformat()
+    except OverflowError:
+        raise HTTPException(422, "timestamp is beyond the years 1 to 9999") from None
+
+
+def _health(serving: Serving) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", response_model=dict[str, str])
+    async def alive() -> Json:
+        """Whether the process lives."""
+        return Json({"status": "ok"})
+
+    @router.get("/readyz", response_model=dict[str, str], responses={503: _PROBLEM | {"description": "not ready"}})
+    async def ready() -> Response:
+        """Whether there is a model, and it has caught up with the topics."""
+        why = serving.not_ready()
+        return problem(503, why, {"Retry-After": "1"}) if why else Json({"status": "ready"})
+
+    @router.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Metrics for Prometheus."""
+        return Response(generate_latest(serving.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return router

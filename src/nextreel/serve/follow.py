@@ -1,0 +1,157 @@
+"""The topics, followed from where a model left off: every valid message becomes part of a live state."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from nextreel.errors import KafkaError
+from nextreel.events.contract import EventType
+from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.kafka.client import Heard, new_client, passes
+from nextreel.kafka.topics import topics_by_type
+from nextreel.kafka.watermarks import WatermarkReader, Watermarks
+from nextreel.lake.ledger import Offsets
+from nextreel.serve.live import Event, Live
+from nextreel.settings import KafkaSettings
+
+_LOG = logging.getLogger(__name__)
+
+#: Messages that are taken at a time, and those of them that a request waits for at the most: 1 ms.
+_SIP, _APPLIED = 1_000, 50
+_SIP_SECONDS = 0.02
+#: How often what is popular is ordered anew, partitions are looked for, and a broker that is gone is tried again.
+_RANK_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 1.0, 15.0, 1.0
+
+_CONFIG = {
+    "isolation.level": "read_committed",
+    "fetch.wait.max.ms": "10",
+    "fetch.queue.backoff.ms": "2",
+    "group.id": "nextreel-serve",
+    "enable.auto.commit": "false",
+    # What Kafka has deleted is in the lake, and so in the model: the next one there is is where to go on.
+    "auto.offset.reset": "earliest",
+}
+
+_Place = tuple[str, int]
+
+
+class Follower(threading.Thread):
+    """Follows the topics until it is stopped. Whatever becomes of the broker, it goes on once that is back."""
+
+    def __init__(self, kafka: KafkaSettings, live: Live, offsets: Offsets):
+        super().__init__(name="follower", daemon=True)
+        self._kafka = kafka
+        self._live = live
+        self._types: dict[str, EventType] = {topic: kind for kind, topic in topics_by_type(kafka).items()}
+        self._reached: dict[_Place, int] = {
+            (topic, int(partition)): offset
+            for topic, partitions in offsets.items()
+            if topic in self._types
+            for partition, offset in partitions.items()
+        }
+        self._stopping = threading.Event()
+        self._caught_up = threading.Event()
+        self._heard = Heard()
+        self.rejected = 0
+        self.applied = 0
+        #: Why it does not get on at the moment; empty where it does.
+        self.trouble = ""
+
+    def run(self) -> None:
+        """Follow; called by `start`."""
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except (KafkaException, KafkaError) as error:
+                told = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+                if self.trouble != told:
+                    _LOG.warning("Kafka: %s", told)
+                self.trouble = told
+                self._stopping.wait(_PAUSE_SECONDS)
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        self._stopping.set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all has been read that was there when it began."""
+        return self._caught_up.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is ready; tell whether it is."""
+        return self._caught_up.wait(seconds)
+
+    def _follow(self) -> None:
+        ends = self._ends()
+        with closing(new_client(Consumer, _CONFIG | self._kafka.client_config, self._heard)) as consumer:
+            consumer.assign(self._places(ends))
+            looked = ranked = time.monotonic()
+            while not self._stopping.is_set():
+                messages = consumer.consume(_SIP, timeout=_SIP_SECONDS)
+                self._take(messages)
+                if not self.is_ready and self._is_past(ends):
+                    self._live.rank()
+                    self._caught_up.set()
+                now = time.monotonic()
+                if now > ranked + _RANK_SECONDS and self.is_ready:
+                    self._live.rank()
+                    ranked = now
+                if now > looked + _LOOK_SECONDS:
+                    looked = now
+                    known = {(topic, p) for topic, partitions in ends.items() for p in partitions}
+                    ends = self._ends()
+                    if {(topic, p) for topic, partitions in ends.items() for p in partitions} != known:
+                        consumer.assign(self._places(ends))
+
+    def _ends(self) -> Watermarks:
+        return WatermarkReader(self._kafka.client_config).read(self._types)
+
+    def _places(self, ends: Watermarks) -> list[TopicPartition]:
+        """Return where to go on: where it was, or where Kafka begins. A topic made anew begins there, too."""
+        found = []
+        for topic, partitions in ends.items():
+            for partition, (low, high) in partitions.items():
+                reached = self._reached.get((topic, partition), low)
+                reached = self._reached[topic, partition] = reached if low <= reached <= high else low
+                found.append(TopicPartition(topic, partition, reached))
+        return found
+
+    def _is_past(self, ends: Watermarks) -> bool:
+        return all(
+            self._reached[topic, partition] >= high
+            for topic, partitions in ends.items()
+            for partition, (_, high) in partitions.items()
+        )
+
+    def _take(self, messages: list[Message]) -> None:
+        for message in messages:
+            if (error := message.error()) is not None:
+                if not passes(error):
+                    raise KafkaException(error)
+                self._heard(error)
+        valid = [message for message in messages if message.error() is None]
+        if valid:
+            self.trouble = ""
+        events = list(self._events(valid))
+        for begin in range(0, len(events), _APPLIED):
+            self._live.apply(events[begin : begin + _APPLIED])
+        self.applied += len(events)
+        for message in valid:
+            self._reached[message.topic(), message.partition()] = message.offset() + 1
+
+    def _events(self, messages: Iterable[Message]) -> Iterator[Event]:
+        latest = latest_at(datetime.now(UTC))
+        for message in messages:
+            topic = message.topic()
+            try:
+                kind, values, _ = read(message.value(), topic, self._types[topic], latest)
+            except Rejected:  # ingest has it in quarantine
+                self.rejected += 1
+                continue
+            yield Event(kind, values, message.timestamp()[1], message.partition(), message.offset())

@@ -1,0 +1,42 @@
+"""The server as Prometheus metrics."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """The metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "nextreel_serve_requests",
+            "Requests answered, by method, route and status.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "nextreel_serve_request_seconds",
+            "Time to answer a request, by route.",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.events = self._gauge("events", "Events that the model in use has followed.")
+        self.rejected = self._gauge("rejected_messages", "Messages that break the contract, which are passed over.")
+        self.users = self._gauge("users", "Users known.")
+        self.titles = self._gauge("titles", "Titles known.")
+        self.swaps = Counter("nextreel_serve_model_swaps", "Models that took over.", registry=self.registry)
+        self.refused = Counter(
+            "nextreel_serve_models_refused", "Models that could not be loaded.", registry=self.registry
+        )
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"nextreel_serve_{name}", text, registry=self.registry)

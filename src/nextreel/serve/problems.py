@@ -1,0 +1,47 @@
+"""Errors as problem details (RFC 9457): what went wrong and what would be right; nothing of the inside."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from nextreel.errors import KafkaError
+
+_LOG = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """Return a problem as a response."""
+    said = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail} | more
+    return Response(orjson.dumps(said), status, headers, MEDIA_TYPE)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Have all errors of an app answered as problems."""
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        wrong = [
+            {"at": ".".join(str(part) for part in each["loc"]), "message": each["msg"], "type": each["type"]}
+            for each in error.errors()[:20]
+        ]
+        return problem(422, "; ".join(f"{each['at']}: {each['message']}" for each in wrong)[:2000], errors=wrong)
+
+    @app.exception_handler(KafkaError)
+    async def kafka(request: Request, error: KafkaError) -> Response:
+        _LOG.warning("Kafka: %s", error)
+        return problem(503, "Kafka did not take the event; nothing was written. Try again.", {"Retry-After": "1"})
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(500, "The server made a mistake; its log says which.")

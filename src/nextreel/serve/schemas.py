@@ -1,0 +1,299 @@
+"""What goes in and out of the REST API, as OpenAPI shows it."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from nextreel.events.contract import MATURITY, RATING_MAX, RATING_MIN, Verb
+
+
+def _age_rating(value: str) -> str:
+    if value not in MATURITY:
+        raise ValueError(f"must be one of {', '.join(MATURITY)}")
+    return value
+
+
+#: The longest page, and the last place of a list that can be asked for.
+MOST_COUNT, MOST_OFFSET = 100, 900
+MOST_TITLES = 100
+
+Id = Annotated[str, Field(min_length=1, max_length=256)]
+Text = Annotated[str, Field(min_length=1, max_length=512)]
+Texts = Annotated[list[Text], Field(max_length=50)]
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT, description="titles on a page")]
+Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET, description="titles to leave out at the top")]
+Stars = Annotated[float, Field(ge=RATING_MIN, le=RATING_MAX, description="a rating in stars")]
+Diversity = Annotated[
+    float, Field(ge=0.0, le=1.0, description="how much titles are to differ: 0 for the best ones, however alike")
+]
+AgeRating = Annotated[str, AfterValidator(_age_rating), Field(json_schema_extra={"enum": list(MATURITY)})]
+Kind = Literal["movie", "series"]
+Strategy = Literal["personal", "preferences", "popular"]
+
+
+class Answer(BaseModel):
+    """What is sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Asked(BaseModel):
+    """What is received: unknown fields are refused, so that a mistyped one is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TitleCard(Answer):
+    """What there is to tell of a title; what is not known is null."""
+
+    content_id: str
+    type: Kind | None
+    title: str | None
+    genres: list[str]
+    directors: list[str]
+    actors: list[str]
+    decade: str | None
+    age_rating: str | None
+    seasons: str | None
+    episodes: str | None
+
+
+class BecauseOf(Answer):
+    """A title that the user rated or watched, and its share of the score."""
+
+    content_id: str
+    title: str | None
+    share: float
+
+
+class Preference(Answer):
+    """A declared preference that the title meets, and its share of how well it fits."""
+
+    trait: Literal["genres", "directors", "actors", "decades", "age_rating"]
+    value: str
+    share: float
+
+
+class Reason(Answer):
+    """Why: shares of titles, of what was declared or is usual (``preferences_share``), and of the rest add up to 1."""
+
+    because_of: list[BecauseOf]
+    preferences: list[Preference]
+    preferences_share: float
+    rest: float
+
+
+class Recommended(TitleCard):
+    """A title in its place: the rating that is predicted, the score that it is ordered by, and why it is there."""
+
+    rank: int
+    predicted_rating: Annotated[float, Field(description="in stars, 0.5 to 5")]
+    score: float
+    reason: Reason | None = None
+
+
+class Recommendations(Answer):
+    """A page of a list: what it comes from, which model made it, and its titles."""
+
+    model: Annotated[str, Field(description="the model version")]
+    strategy: Annotated[
+        Strategy,
+        Field(description="from ratings (and preferences), from declared preferences alone, or what is popular"),
+    ]
+    known: Annotated[bool, Field(description="whether anything is known of who asks")]
+    offset: int
+    items: list[Recommended]
+
+
+class Similar(TitleCard):
+    """A title like another one: the cosine of the two titles' factors, 1 for the same direction."""
+
+    rank: int
+    similarity: float
+
+
+class SimilarTitles(Answer):
+    """Titles like another one, the most alike first."""
+
+    model: str
+    content_id: str
+    offset: int
+    items: list[Similar]
+
+
+class Titles(Answer):
+    """Titles found, the most popular first."""
+
+    items: list[TitleCard]
+
+
+class Deed(Answer):
+    """A title that a user rated or did something with; ``rated`` tells which."""
+
+    content_id: str
+    title: str | None
+    type: Kind | None
+    rating: Annotated[float, Field(description="in stars: given, or what the deed stands for")]
+    rated: bool
+    at: datetime | None
+
+
+class History(Answer):
+    """What a user rated and did, the newest first."""
+
+    user_id: str
+    known: bool
+    total: int
+    offset: int
+    items: list[Deed]
+
+
+class Explanation(Answer):
+    """Why a title would be recommended to a user."""
+
+    model: str
+    user_id: str
+    content_id: str
+    strategy: Strategy
+    score: float
+    predicted_rating: float
+    reason: Reason
+
+
+class Pair(Asked):
+    """A user and a title."""
+
+    user_id: Id
+    content_id: Id
+
+
+class Pairs(Asked):
+    """Users and titles whose ratings are to be predicted."""
+
+    pairs: Annotated[list[Pair], Field(min_length=1, max_length=1000)]
+
+
+class Estimate(Answer):
+    """The rating that a user is predicted to give to a title; null for a title that nobody knows."""
+
+    user_id: str
+    content_id: str
+    predicted_rating: float | None
+
+
+class Estimates(Answer):
+    """Predicted ratings, in the order of the pairs."""
+
+    model: str
+    items: list[Estimate]
+
+
+class Liked(Asked):
+    """A title and what somebody thinks of it."""
+
+    content_id: Id
+    rating: Stars = 4.5
+
+
+class Preferences(Asked):
+    """What somebody likes in general."""
+
+    genres: Texts = []
+    directors: Texts = []
+    actors: Texts = []
+    decades: Texts = []
+    age_rating: AgeRating | None = None
+
+
+class Wanted(Asked):
+    """A list for somebody who need not be a user: by titles, by preferences, or for several users together."""
+
+    titles: Annotated[list[Liked], Field(max_length=MOST_TITLES)] = []
+    preferences: Preferences | None = None
+    users: Annotated[list[Id], Field(max_length=20, description="an evening together")] = []
+    count: Count = 10
+    offset: Offset = 0
+    type: Kind | None = None
+    genre: Annotated[list[Text], Field(max_length=20, description="any of them")] = []
+    age_rating: AgeRating | None = None
+    exclude: Annotated[list[Id], Field(max_length=MOST_TITLES)] = []
+    include_seen: bool = False
+    diversity: Diversity = 0.0
+    explain: bool = False
+
+
+class Interaction(Asked):
+    """What a user did. Without an id one is made; send your own, and a request that is repeated counts once."""
+
+    user_id: Id
+    content_id: Id
+    event: Verb
+    rating: Annotated[Stars | None, Field(description="required where the event is rate")] = None
+    percent_watched: Annotated[float | None, Field(ge=0, le=100)] = None
+    device: Text | None = None
+    timestamp: Annotated[datetime | None, Field(description="when; by default now")] = None
+    id: Id | None = None
+
+
+class User(Asked):
+    """A user, new or changed: the whole of what is declared."""
+
+    user_id: Id
+    username: Text | None = None
+    genres: Texts = []
+    directors: Texts = []
+    actors: Texts = []
+    decades: Texts = []
+    age_rating: AgeRating | None = None
+    country: Text | None = None
+    age_group: Text | None = None
+    subscribed: Annotated[Text | None, Field(description="subscription date")] = None
+    timestamp: datetime | None = None
+
+
+class Title(Asked):
+    """A title, new or changed: the whole of it."""
+
+    content_id: Id
+    type: Kind
+    title: Text
+    genres: Texts = []
+    directors: Texts = []
+    actors: Texts = []
+    decade: Text | None = None
+    age_rating: AgeRating | None = None
+    seasons: Text | None = None
+    episodes: Text | None = None
+    timestamp: datetime | None = None
+
+
+class Accepted(Answer):
+    """An event that Kafka has."""
+
+    id: str
+    topic: str
+    partition: int
+    offset: int
+
+
+class ModelInfo(Answer):
+    """The model that answers, and how far it has followed events."""
+
+    version: str
+    created_at: str | None
+    users: int
+    titles: int
+    factors: int
+    events_applied: int
+    evaluation: dict[str, object] | None
+
+
+class Problem(Answer):
+    """What went wrong (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, object]] | None = None

@@ -1,0 +1,147 @@
+"""What is served: the current model and the events since, and the change from one model to the next.
+
+A promoted version is loaded beside the one in use and caught up with the topics before it takes over, between two
+requests. One that cannot be loaded is refused, and the one in use stays.
+"""
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from nextreel.errors import ModelError
+from nextreel.model.store import ModelStore
+from nextreel.model.version import Facts
+from nextreel.serve.answers import Answers
+from nextreel.serve.follow import Follower
+from nextreel.serve.live import Live
+from nextreel.serve.metrics import Metrics
+from nextreel.serve.write import Writer
+from nextreel.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+#: How often the store is looked at, and how long a new model may take to catch up before it takes over as it is.
+_LOOK_SECONDS, _CATCH_UP_SECONDS = 1.0, 300.0
+
+
+@dataclass(frozen=True)
+class _InUse:
+    """A model, the state on it, and who follows the topics for it."""
+
+    facts: Facts
+    answers: Answers
+    follower: Follower
+
+
+class Serving:
+    """Keeps the current model served, in threads of its own, until it is closed."""
+
+    def __init__(self, settings: Settings):
+        self.metrics = Metrics()
+        self._settings = settings
+        self._store = ModelStore(settings.models)
+        self._in_use: _InUse | None = None
+        self._refused = ""
+        self._writer: Writer | None = None
+        self._writer_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="models", daemon=True)
+
+    def start(self) -> None:
+        """Load the current model, where there is one, and watch for the next."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop everything that was started."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._in_use is not None:
+            self._in_use.follower.stop()
+            self._in_use.follower.join(5.0)
+        if self._writer is not None:
+            self._writer.close()
+
+    def answers(self) -> Answers:
+        """Return who answers. Raises `HTTPException` 503 while there is no model."""
+        if self._in_use is None:
+            raise HTTPException(503, self.not_ready(), {"Retry-After": "1"})
+        return self._in_use.answers
+
+    def writer(self) -> Writer:
+        """Return who writes events. Raises `SettingsError` where Kafka's settings are not taken."""
+        with self._writer_lock:
+            if self._writer is None:
+                self._writer = Writer(self._settings.kafka)
+            return self._writer
+
+    def not_ready(self) -> str:
+        """Return why nobody should ask yet; empty where they may."""
+        if self._in_use is None:
+            return self._refused or "there is no model yet: `nextreel train` makes one"
+        follower = self._in_use.follower
+        if not follower.is_ready:
+            return f"catching up with the topics: {follower.applied:,} events so far {follower.trouble}".strip()
+        return ""
+
+    def about(self) -> dict[str, Any]:
+        """Return what there is to tell of the model in use."""
+        self.answers()
+        used = self._in_use
+        assert used is not None  # noqa: S101 (it never goes once it is there)
+        live = used.answers.live
+        return {
+            "version": live.version,
+            "created_at": used.facts.get("created_at"),
+            "users": len(live.people),
+            "titles": len(live.titles),
+            "factors": live.model.ranking_factors.titles.shape[1],
+            "events_applied": used.follower.applied,
+            "evaluation": used.facts.get("evaluation"),
+        }
+
+    def _watch(self) -> None:
+        tried = None
+        while not self._stopping.is_set():
+            try:
+                current = self._store.current()
+                if current is not None and current != tried:
+                    tried = current
+                    self._take(current)
+            except (ModelError, OSError) as error:
+                self._refused = f"model {tried} cannot be used: {error}"
+                self.metrics.refused.inc()
+                _LOG.error("%s", self._refused)
+            self._tell()
+            self._stopping.wait(_LOOK_SECONDS)
+
+    def _take(self, version: str) -> None:
+        """Load a version, catch up, and have it take over."""
+        model, snapshot, facts = self._store.load_to_serve(version)
+        live = Live(version, model, snapshot, self._settings.ratings, self._settings.serve)
+        follower = Follower(self._settings.kafka, live, facts.get("kafka_offsets", {}))
+        follower.start()
+        before = self._in_use
+        if before is None:  # better an answer without the last events than none
+            follower.wait(0.0)
+        else:
+            for _ in range(int(_CATCH_UP_SECONDS * 10)):
+                if follower.wait(0.1) or self._stopping.is_set():
+                    break
+        self._in_use = _InUse(facts, Answers(live, self._settings.ratings.weights), follower)
+        self._refused = ""
+        self.metrics.swaps.inc()
+        _LOG.info("model %s is in use: %s users, %s titles", version, f"{len(live.people):,}", f"{len(live.titles):,}")
+        if before is not None:
+            before.follower.stop()
+
+    def _tell(self) -> None:
+        if self._in_use is not None:
+            live, follower = self._in_use.answers.live, self._in_use.follower
+            self.metrics.events.set(follower.applied)
+            self.metrics.rejected.set(follower.rejected)
+            self.metrics.users.set(len(live.people))
+            self.metrics.titles.set(len(live.titles))
