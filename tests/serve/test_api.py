@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 from tests.serve.living import N_TITLES
@@ -14,7 +13,7 @@ from tests.serve.living import N_TITLES
 SECONDS = 20.0
 
 
-def ids(answer: httpx.Response) -> list[str]:
+def ids(answer: Any) -> list[str]:
     assert answer.status_code == 200, answer.text
     return [item["content_id"] for item in answer.json()["items"]]
 
@@ -30,7 +29,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def interaction(client: TestClient, user: str, title: str, event: str = "rate", **more: Any) -> httpx.Response:
+def interaction(client: TestClient, user: str, title: str, event: str = "rate", **more: Any) -> Any:
     return client.post("/v1/interactions", json={"user_id": user, "content_id": title, "event": event} | more)
 
 

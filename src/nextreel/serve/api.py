@@ -78,15 +78,15 @@ def make_app(serving: Serving, guard: Guard) -> FastAPI:
     async def unknown(request: Request, error: Unknown) -> Response:
         return problem(404, str(error))
 
-    app.include_router(_reading(serving), prefix="/v1", responses=_ERRORS)
-    app.include_router(_writing(serving), prefix="/v1", responses=_ERRORS)
+    app.include_router(_reading(serving))
+    app.include_router(_writing(serving))
     app.include_router(_health(serving))
     app.add_middleware(guard.middleware)
     return app
 
 
 def _reading(serving: Serving) -> APIRouter:
-    router = APIRouter(dependencies=[role("read")])
+    router = APIRouter(prefix="/v1", responses=_ERRORS, dependencies=[role("read")])
     answers: Callable[[], Answers] = serving.answers
 
     @router.get("/users/{user_id}/recommendations", response_model=s.Recommendations, tags=["recommendations"])
@@ -188,7 +188,7 @@ def _list_of(which: str, answers: Callable[[], Answers]) -> Callable[..., Any]:
 
 
 def _writing(serving: Serving) -> APIRouter:
-    router = APIRouter(dependencies=[role("write")], tags=["events"])
+    router = APIRouter(prefix="/v1", responses=_ERRORS, dependencies=[role("write")], tags=["events"])
 
     @router.post("/interactions", status_code=202, response_model=s.Accepted)
     async def interaction(given: s.Interaction) -> Json:
