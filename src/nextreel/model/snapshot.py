@@ -79,7 +79,7 @@ def mapped(path: Path) -> NDArray[Any]:
     """Map an array into memory. Not `np.load`: that also opens zip files, and pickled objects where it is let."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
-    found: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    found: NDArray[Any] = np.asarray(np.lib.format.open_memmap(path, mode="r"))  # as a plain array: rows cost less
     if found.dtype.hasobject:
         raise ValueError(f"{path} holds objects")
     return found

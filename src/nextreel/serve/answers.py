@@ -37,14 +37,18 @@ class Answers:
 
     # Somebody
 
-    def who(self, user_id: str) -> tuple[Person, Past, Profile, bool]:
-        """Return a user as they are now, with their past and profile, and whether they are known at all."""
+    def who(self, user_id: str) -> tuple[Person, Past, bool]:
+        """Return a user as they are now, with their past, and whether they are known at all."""
         people = self.live.people
         row = people.ids.find(user_id)
         if row is None:
-            nothing, profile = Past.said({}), Profile(user_id)
-            return people.stranger(profile, nothing), nothing, profile, False
-        return people.person(row), people.past(row), people.profile(row), True
+            return people.stranger(Profile(user_id), Past.said({})), Past.said({}), False
+        return people.person(row), people.past(row), True
+
+    def profile(self, user_id: str) -> Profile:
+        """Return what a user declares."""
+        row = self.live.people.ids.find(user_id)
+        return Profile(user_id) if row is None else self.live.people.profile(row)
 
     def title(self, content_id: str) -> int:
         """Return a title's row. Raises `Unknown`."""
@@ -63,9 +67,9 @@ class Answers:
     def recommendations(self, user_id: str, asked: Asked, explain: bool) -> Data:
         """Recommend to a user; to one who is not known, what is popular."""
         with self.live.lock:
-            person, past, profile, known = self.who(user_id)
+            person, past, known = self.who(user_id)
             found = self.live.recommend(person, past.seen(), asked)
-            why = self._reasons(profile, past, found) if explain else None
+            why = self._reasons(self.profile(user_id), past, found) if explain else None
             return self._page(found, known, asked, why)
 
     def wanted(
@@ -84,7 +88,7 @@ class Answers:
                 return self._page(found, known, asked, self._reasons(profile, past, found) if explain else None)
             others = [self.who(user_id) for user_id in user_ids]
             people = [person for person, *_ in others] + ([alone] if alone.strategy != "popular" else [])
-            seen = np.unique(np.concatenate([past.titles, *(each.titles for _, each, *_ in others)]))
+            seen = np.unique(np.concatenate([past.titles, *(each.titles for _, each, _ in others)]))
             found = self.live.recommend(self.live.group(people), seen, asked)
             return self._page(found, any(known for *_, known in others), asked, None)
 
@@ -93,7 +97,7 @@ class Answers:
         with self.live.lock:
             if user_id is None:
                 return self._page(self.live.listed(which, asked), False, asked, None)
-            person, past, _, known = self.who(user_id)
+            person, past, known = self.who(user_id)
             return self._page(self.live.listed(which, asked, person, past.seen()), known, asked, None)
 
     def similar(self, content_id: str, asked: Asked) -> Data:
@@ -112,7 +116,7 @@ class Answers:
         """Explain a title to a user. Raises `Unknown`."""
         with self.live.lock:
             row = np.array([self.title(content_id)])
-            person, past, profile, _ = self.who(user_id)
+            (person, past, _), profile = self.who(user_id), self.profile(user_id)
             other = past.titles != row[0]  # a title does not explain itself
             without = Past(past.titles[other], past.ratings[other], past.given[other], past.times[other])
             if not other.all():
@@ -147,7 +151,7 @@ class Answers:
     def history(self, user_id: str, count: int, offset: int) -> Data:
         """Return a page of what a user rated and did, the newest first."""
         with self.live.lock:
-            _, past, _, known = self.who(user_id)
+            _, past, known = self.who(user_id)
             order = np.lexsort((self.live.titles.places[past.titles], -past.times))[offset : offset + count]
             items = []
             for place in order.tolist():
