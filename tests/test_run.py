@@ -57,8 +57,9 @@ def test_the_script_can_be_started() -> None:
     [
         ("demo", ["runtime"]),
         ("--help", ["runtime"]),
-        ("test", ["runtime", "dev"]),
-        ("check", ["runtime", "dev"]),
+        ("tune", ["runtime", "tune"]),
+        ("test", ["runtime", "dev", "tune"]),
+        ("check", ["runtime", "dev", "tune"]),
         ("bench", ["runtime", "dev", "bench"]),
     ],
 )
@@ -72,11 +73,26 @@ def test_what_a_command_needs(
     assert run.wanted(command) == files
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("", "--help"),
+        ("--version", "--help"),
+        ("tune --trials 9", "tune"),
+        ("--set train.factors=9 --config some.toml --set=a=b tune", "tune"),
+        ("--set", "--help"),
+        ("models list", "models"),
+    ],
+)
+def test_the_command_is_found_behind_settings(run: ModuleType, arguments: str, command: str) -> None:
+    assert run.command_of(arguments.split()) == command
+
+
 def test_without_a_java_its_package_is_needed(
     run: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with_java(monkeypatch, None)
-    assert run.wanted("test") == ["runtime", "dev", "java"]
+    assert run.wanted("test") == ["runtime", "dev", "tune", "java"]
     said = capsys.readouterr()
     assert said.out == ""
     assert "no Java 17 or newer on this machine" in said.err
@@ -149,8 +165,8 @@ def test_the_lock_files_are_what_the_script_knows(run: ModuleType) -> None:
 
 def test_the_runtime_is_what_the_package_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    listed = (ROOT / "requirements" / "runtime.in").read_text("utf-8").split("\n")
-    assert [line for line in listed if line and not line.startswith("#")] == project["dependencies"]
+    assert _declared("runtime") == project["dependencies"]
+    assert _declared("tune") == project["optional-dependencies"]["tune"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -163,20 +179,31 @@ def test_a_lock_file_pins_every_package_by_hash_and_names_no_server(lock: Path) 
     assert wrong == []
 
 
+def _declared(name: str) -> list[str]:
+    lines = (ROOT / "requirements" / f"{name}.in").read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-c"))]
+
+
 def _pins(name: str) -> dict[str, str]:
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;]+)", text, re.MULTILINE))
 
 
 def test_what_is_declared_is_locked() -> None:
-    declared = (ROOT / "requirements" / "runtime.in").read_text("utf-8").splitlines()
-    assert {re.split(r"[<>=~!]", line)[0] for line in declared} - _pins("runtime").keys() == set()
+    for name in ("runtime", "tune"):
+        assert {re.split(r"[<>=~!]", line)[0] for line in _declared(name)} - _pins(name).keys() == set()
 
 
 def test_the_lock_files_agree_with_each_other() -> None:
-    runtime = _pins("runtime")
-    for other in ("dev", "java", "bootstrap"):
-        both = {name: (version, runtime[name]) for name, version in _pins(other).items() if name in runtime}
+    for one, other in (
+        ("runtime", "dev"),
+        ("runtime", "java"),
+        ("runtime", "bootstrap"),
+        ("runtime", "tune"),
+        ("dev", "tune"),
+    ):
+        pins = _pins(one)
+        both = {name: (version, pins[name]) for name, version in _pins(other).items() if name in pins}
         assert {name: pair for name, pair in both.items() if pair[0] != pair[1]} == {}
 
 

@@ -1,4 +1,4 @@
-"""The one place that reads configuration: `sections` declare it, `sources` say where it comes from."""
+"""The one place that reads configuration: `sections` declare it, `sources` say where it comes from, `toml` writes."""
 
 from nextreel.settings.sections import (
     AffinityWeights,
@@ -13,10 +13,12 @@ from nextreel.settings.sections import (
     Settings,
     SparkSettings,
     TrainSettings,
+    TuningSettings,
     UpkeepSettings,
     VersionsSettings,
 )
 from nextreel.settings.sources import PREFIX, load, variable_of
+from nextreel.settings.toml import as_toml
 
 __all__ = [
     "PREFIX",
@@ -32,8 +34,10 @@ __all__ = [
     "Settings",
     "SparkSettings",
     "TrainSettings",
+    "TuningSettings",
     "UpkeepSettings",
     "VersionsSettings",
+    "as_toml",
     "load",
     "variable_of",
 ]

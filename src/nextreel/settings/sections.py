@@ -239,6 +239,16 @@ class EvaluationSettings(Section):
     resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples behind a confidence interval")
 
 
+class TuningSettings(Section):
+    """The search for better settings of the section train."""
+
+    trials: int | None = Field(
+        None, ge=2, description="trials in all, those of earlier runs counted; by default 40 where minutes is not set"
+    )
+    minutes: float | None = Field(None, gt=0.0, description="time for the trials of one run; by default any")
+    max_factors: Positive = Field(128, description="most factors to try; memory and time of a model grow with them")
+
+
 class ExportSettings(Section):
     """What is written for people."""
 
@@ -278,6 +288,7 @@ class Settings(Section):
     ratings: RatingsSettings = RatingsSettings()
     train: TrainSettings = TrainSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    tuning: TuningSettings = TuningSettings()
     versions: VersionsSettings = VersionsSettings()
     export: ExportSettings = ExportSettings()
     serve: ServeSettings = ServeSettings()
@@ -301,3 +312,8 @@ class Settings(Section):
     def exports(self) -> Path:
         """The exports' directory."""
         return self.home / "exports"
+
+    @property
+    def trials(self) -> Path:
+        """The directory of what tuning has tried and found."""
+        return self.home / "tuning"

@@ -33,21 +33,26 @@ class UserMeans:
     def intervals(self, resamples: int, seed: int) -> Values:
         """Return 95 % confidence intervals, (2, m): lower ends, upper ends.
 
-        Percentiles of the means over ``resamples`` samples of n users, drawn with replacement. Source: Efron,
-        Tibshirani, "An introduction to the bootstrap", 1993, chapter 13. Many users are drawn in groups that are put
-        together at random: the means vary as much, and the work does not grow.
+        Percentiles of the means over ``resamples`` samples. Source: Efron, Tibshirani, "An introduction to the
+        bootstrap", 1993, chapter 13.
+        """
+        return intervals_of(self.samples(resamples, seed))
+
+    def samples(self, resamples: int, seed: int) -> Values:
+        """Return the means over each of ``resamples`` samples of n users, drawn with replacement, (resamples, m).
+
+        Many users are drawn in groups that are put together at random: the means vary as much, and the work does not
+        grow. All m means are of the same draws, so that they can be compared sample by sample.
         """
         n, m = self.total.shape
         if n == 0:
-            return np.full((2, m), np.nan)
+            return np.full((resamples, m), np.nan)
         rng = np.random.default_rng(seed)
         units = self if n <= _UNITS else self._grouped(rng.permutation(n))
         step = max(1, _BLOCK_DRAWS // len(units.total))
-        means = [units._resampled(rng, min(step, resamples - done)) for done in range(0, resamples, step)]
-        measured = self.weight.sum(0) > 0
-        found = np.full((2, m), np.nan)
-        found[:, measured] = np.nanquantile(np.concatenate(means)[:, measured], _QUANTILES, axis=0)
-        return found
+        return np.concatenate(
+            [units._resampled(rng, min(step, resamples - done)) for done in range(0, resamples, step)]
+        )
 
     def _grouped(self, order: NDArray[np.int64]) -> "UserMeans":
         """Return the same means over groups of users that follow each other in ``order``, in place of users."""
@@ -60,6 +65,14 @@ class UserMeans:
         drawn = rng.integers(0, n, (b, n)) + n * np.arange(b)[:, None]
         times = np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n).astype(np.float64)
         return _ratio(times @ self.total, times @ self.weight)
+
+
+def intervals_of(samples: Values) -> Values:
+    """Return 95 % confidence intervals from samples of m values, (n, m): lower ends, upper ends, (2, m)."""
+    measured = ~np.isnan(samples).all(0)
+    found = np.full((2, samples.shape[1]), np.nan)
+    found[:, measured] = np.nanquantile(samples[:, measured], _QUANTILES, axis=0)
+    return found
 
 
 def _ratio(total: Values, weight: Values) -> Values:

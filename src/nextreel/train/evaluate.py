@@ -1,5 +1,6 @@
 """How good a model is: on ratings it has not seen, over the whole catalogue, beside its baselines."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isnan
 from typing import Any
@@ -100,7 +101,7 @@ class Evaluation(Quality):
 
     def in_full(self) -> dict[str, Any]:
         """Return the same with the segments."""
-        found: dict[str, Any] = _plain(asdict(self))
+        found: dict[str, Any] = plain(asdict(self))
         return found
 
 
@@ -113,11 +114,8 @@ def evaluate(model: Model, split: Split, settings: Settings, k: int = K) -> Eval
     titles: lists are made for some users at a time.
     """
     train, test = split.train, split.test
-    simulated = len(test) > 0 and bool(test.simulated.all())
-    # A simulated rating hides no title from its user, but where those are all there is, training is left out as always.
-    seen = Pairs.of(train.user, train.title, train.n_users) if simulated else train.pairs()
-    found = _judge(model, split, seen, settings, k)
-    n_rated = np.diff(seen.start)
+    found = judge({"als": model}, split, settings, k)
+    n_rated = np.diff(_seen(split).start)
     raters = np.bincount(test.user, minlength=test.n_users) > 0
     segments = activity_segments(n_rated, raters)
     return Evaluation(
@@ -126,7 +124,7 @@ def evaluate(model: Model, split: Split, settings: Settings, k: int = K) -> Eval
         n_train=len(train),
         n_test=len(test),
         n_users_ranked=len(found.ranks.users),
-        simulated=simulated,
+        simulated=split.simulated,
         k=k,
         held_out=split.held_out,
         protocol=split.protocol | {"relevant_rating": settings.train.relevant_rating, "k": k},
@@ -134,7 +132,7 @@ def evaluate(model: Model, split: Split, settings: Settings, k: int = K) -> Eval
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """What was measured user by user, and the lists (n, k) of the users whose lists were."""
 
     errors: Measured
@@ -165,29 +163,43 @@ class _Judged:
         )
 
 
-def _judge(model: Model, split: Split, seen: Pairs, settings: Settings, k: int) -> _Judged:
-    """Measure the model and its baselines; ``seen`` are the titles that are left out of each user's list."""
-    train, test = split.train, split.test
+def judge(models: Mapping[str, Model], split: Split, settings: Settings, k: int = K) -> Judged:
+    """Measure models, which were trained on the split's one part, and their baselines by the other, all on the same.
+
+    How unlike titles are is told by the first model.
+    """
+    train, test, seen = split.train, split.test, _seen(split)
     biases, stars = fit_biases(train.stars(), settings.train.damping), test.where(~test.implicit)
-    relevant = test.where(_relevant(test, settings))
+    relevant = test.where(relevant_ratings(test, settings))
     users = _drawn(np.unique(relevant.user).astype(np.int64), settings)
     n_ratings = np.bincount(seen.titles, minlength=train.n_titles)
-    lists = {"als": _recommended(model, users, seen, k)}
+    lists = {name: _recommended(model, users, seen, k) for name, model in models.items()}
     if settings.export.diversity > 0:
-        lists["als, diverse"] = _recommended(model, users, seen, k, settings.export.diversity)
+        diversity = settings.export.diversity
+        lists |= {f"{name}, diverse": _recommended(model, users, seen, k, diversity) for name, model in models.items()}
     lists |= baseline_lists(n_ratings, biases, seen.rows(users), k, settings.train.seed)
     wanted = Pairs.of(relevant.user, relevant.title, relevant.n_users).rows(users)
     n_raters = int(np.count_nonzero(np.diff(seen.start)))
-    return _Judged(
-        errors(_predictions(model, biases, stars), stars),
-        ranks(lists, users, wanted, n_ratings, n_raters, model.ranking_factors.titles),
+    factors = next(iter(models.values())).ranking_factors.titles
+    return Judged(
+        errors(_predictions(models, biases, stars), stars),
+        ranks(lists, users, wanted, n_ratings, n_raters, factors),
         lists,
         train.n_titles,
         settings,
     )
 
 
-def _relevant(test: Dataset, settings: Settings) -> Mask:
+def _seen(split: Split) -> Pairs:
+    """Return the titles that are left out of each user's list.
+
+    A simulated rating hides no title from its user, but where those are all there is, training is left out as always.
+    """
+    train = split.train
+    return Pairs.of(train.user, train.title, train.n_users) if split.simulated else train.pairs()
+
+
+def relevant_ratings(test: Dataset, settings: Settings) -> Mask:
     """Return which held-out ratings (n,) are to be found: those above neutral where they stand for a deed."""
     found: Mask = np.where(
         test.implicit, test.rating > settings.train.neutral_rating, test.rating >= settings.train.relevant_rating
@@ -203,14 +215,11 @@ def _drawn(users: Ints, settings: Settings) -> Ints:
     return np.sort(np.random.default_rng(settings.train.seed).choice(users, most, replace=False))
 
 
-def _predictions(model: Model, biases: Biases, test: Dataset) -> dict[str, Floats]:
+def _predictions(models: Mapping[str, Model], biases: Biases, test: Dataset) -> dict[str, Floats]:
     """Return the predicted ratings of the held-out pairs, (n,), by who predicts."""
     by_bias: Floats = np.clip(biases.predict(test.user, test.title), RATING_MIN, RATING_MAX)
-    return {
-        "als": model.predict(test.user, test.title),
-        "bias": by_bias,
-        "mean": np.full(len(test), biases.mean, np.float32),
-    }
+    own = {name: model.predict(test.user, test.title) for name, model in models.items()}
+    return own | {"bias": by_bias, "mean": np.full(len(test), biases.mean, np.float32)}
 
 
 def _recommended(model: Model, users: Ints, seen: Pairs, k: int, diversity: float = 0.0) -> Ints:
@@ -220,10 +229,10 @@ def _recommended(model: Model, users: Ints, seen: Pairs, k: int, diversity: floa
     return np.concatenate([recommender.recommend(block, k, seen).titles for block in blocks])
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return data of JSON's own types; not a number is None."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain(part) for name, part in value.items()}
     if isinstance(value, tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return None if isinstance(value, float) and isnan(value) else value

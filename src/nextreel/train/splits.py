@@ -38,6 +38,11 @@ class Split:
     protocol: dict[str, object]
     held_out: str
 
+    @property
+    def simulated(self) -> bool:
+        """Whether there is something to judge by, and nobody has given any of it."""
+        return len(self.test) > 0 and bool(self.test.simulated.all())
+
 
 def split(data: Dataset, users: pa.Table, simulate: Simulate, settings: Settings) -> Split:
     """Hold ratings out as the settings say, and see to the simulated ones; ``users`` are those who can get any."""

@@ -1,0 +1,51 @@
+"""Settings as a settings file."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nextreel.settings.sections import Settings
+
+#: Tables that can hold secrets: what is in them stays where it is.
+_KEPT_BACK = {"kafka": {"client"}, "spark": {"conf"}}
+
+
+def as_toml(settings: Settings, always: Iterable[str] = ()) -> str:
+    """Return the settings that are not the defaults as TOML, which `nextreel.settings.load` reads to the same.
+
+    Those of ``always``, by names as ``train.factors``, are written whatever they are, ``kafka.client`` and
+    ``spark.conf``, which can hold secrets, never: where there are any, a comment says so.
+    """
+    values = settings.model_dump(exclude_defaults=True, exclude_none=True, exclude=_KEPT_BACK)
+    for name in always:
+        section, key = name.split(".")
+        values.setdefault(section, {})[key] = getattr(getattr(settings, section), key)
+    held = [f"{s}.{t}" for s, names in _KEPT_BACK.items() for t in names if getattr(getattr(settings, s), t)]
+    lines = [f"# Not here, since it can hold secrets: {name}. Set it as before." for name in held]
+    return "\n".join([*lines, *_table(values, ())]) + "\n"
+
+
+def _table(values: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    """Yield the lines of a table: its header, its own values, then the tables within."""
+    own = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    if path and own:
+        yield f"\n[{'.'.join(path)}]"
+    for name, value in own.items():
+        yield f"{name} = {_value(value)}"
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _table(value, (*path, name))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, int | float):
+        return repr(value)
+    # JSON's strings are TOML's, but for a character that TOML has escaped and JSON as it is.
+    text = str(value) if isinstance(value, Path) else value
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
