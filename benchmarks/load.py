@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-
 #: Beyond the time of the last request, what is not answered is an error.
 _PATIENCE_SECONDS = 30.0
 
