@@ -18,18 +18,20 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from benchmarks.recipe import generated
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.topics import create_topics
+from nextreel.model.model import Model
 from nextreel.model.snapshot import Snapshot, by_rows
 from nextreel.model.store import ModelStore
-from nextreel.settings import load
+from nextreel.settings import Settings, load
 from nextreel.train.dataset import Dataset, Profiles, dataset
 from nextreel.train.fit import fit_model
 from nextreel.train.local import local_engine
 
-_GENRES = [f"Genre {n:02d}" for n in range(20)]
+GENRES = [f"Genre {n:02d}" for n in range(20)]
 _AGES = ["G", "PG", "PG-13", "R", "NC-17"]
 _CHECKED = 200
 _START = 1_767_225_600_000_000
@@ -64,23 +66,10 @@ def _measured(n_titles: int, given: argparse.Namespace, with_events: bool) -> di
     with embedded_broker() as bootstrap, tempfile.TemporaryDirectory() as home:
         settings = load({"kafka.bootstrap": bootstrap, "home": home, "train.factors": str(given.factors)}, {})
         create_topics(settings.kafka)
-        data, titles = _made(given.users, n_titles, given.draws)
-        store = ModelStore(settings.models)
-        users = _profiles(data)
-        model = fit_model(
-            data,
-            settings.train.model_copy(update={"iterations": 5}),
-            local_engine(),
-            profiles=Profiles.of(data, users, titles),
-        )
-        snapshot = Snapshot(
-            by_rows(users, "user_id", data.user_ids), by_rows(titles, "content_id", data.title_ids), data.history()
-        )
-        facts: dict[str, Any] = {"kafka_offsets": {}}
-        first, second = (store.save(model, facts, snapshot=snapshot) for _ in range(2))
-        store.promote(first)
+        store, model, data, titles = stored(settings, given.users, n_titles, given.draws)
+        second = store.save(model, {"kafka_offsets": {}}, snapshot=store.load_to_serve(store.versions()[0])[1])
         paths = _paths(data, given.seconds * given.rate)
-        with _Server(bootstrap, home) as server:
+        with Server(bootstrap, home) as server:
             exact = _exactness(server, model, data, titles)
             _asked(server, paths, given.rate, 5.0, given.connections)  # warm
             found: dict[str, Any] = {
@@ -103,23 +92,39 @@ def _measured(n_titles: int, given: argparse.Namespace, with_events: bool) -> di
         return found
 
 
+def stored(settings: Settings, n_users: int, n_titles: int, draws: int) -> tuple[ModelStore, Model, Dataset, pa.Table]:
+    """Train a model, store it with its snapshot, and make it current; return it with its data and catalogue."""
+    data, titles = _made(n_users, n_titles, draws)
+    users, quick = _profiles(data), settings.train.model_copy(update={"iterations": 5})
+    model = fit_model(data, quick, local_engine(), profiles=Profiles.of(data, users, titles))
+    snapshot = Snapshot(
+        by_rows(users, "user_id", data.user_ids), by_rows(titles, "content_id", data.title_ids), data.history()
+    )
+    store = ModelStore(settings.models)
+    store.promote(store.save(model, {"kafka_offsets": {}}, snapshot=snapshot))
+    return store, model, data, titles
+
+
 def _made(n_users: int, n_titles: int, draws: int) -> tuple[Dataset, pa.Table]:
-    ratings = generated(n_users, n_titles, draws)
+    ratings, rng = generated(n_users, n_titles, draws), np.random.default_rng(2)
+    n_genres = rng.integers(1, 4, n_titles)
+    start = np.concatenate([[0], np.cumsum(n_genres)])
+    drawn = rng.choice(len(GENRES), start[-1], p=_zipf(len(GENRES)))
+    has = np.zeros((n_titles, len(GENRES)), np.bool_)
+    has[np.repeat(np.arange(n_titles), n_genres), drawn] = True
+    suits = has[ratings.title, _favourites(n_users)[ratings.user]]
+    stars = np.clip(ratings.stars + np.where(suits, 1.0, -0.5), 0.5, 5.0)
     user_ids, title_ids = ([f"{kind}{n:07d}" for n in range(size)] for kind, size in (("u", n_users), ("t", n_titles)))
     table = pa.table(
         {
             "user_id": pa.array(user_ids).take(pa.array(ratings.user)),
             "content_id": pa.array(title_ids).take(pa.array(ratings.title)),
-            "rating": ratings.stars.astype(np.float64),
+            "rating": stars.astype(np.float64),
             "timestamp": pa.array(np.full(len(ratings), _START)).cast(pa.timestamp("us", tz="UTC")),
             "source": pa.repeat("observed", len(ratings)),
         }
     )
-    rng = np.random.default_rng(2)
-    n_genres = rng.integers(1, 4, n_titles)
-    drawn = rng.choice(len(_GENRES), n_genres.sum(), p=_zipf(len(_GENRES)))
-    offsets = pa.array(np.concatenate([[0], np.cumsum(n_genres)]), pa.int32())
-    genres = pa.ListArray.from_arrays(offsets, pa.array(_GENRES).take(pa.array(drawn)))
+    genres = pa.ListArray.from_arrays(pa.array(start, pa.int32()), pa.array(GENRES).take(pa.array(drawn)))
     strings = pa.list_(pa.string())
     titles = pa.table(
         {
@@ -137,8 +142,7 @@ def _made(n_users: int, n_titles: int, draws: int) -> tuple[Dataset, pa.Table]:
 
 def _profiles(data: Dataset) -> pa.Table:
     n, strings = data.n_users, pa.list_(pa.string())
-    rng = np.random.default_rng(3)
-    liked = pa.array(_GENRES).take(pa.array(rng.choice(len(_GENRES), n, p=_zipf(len(_GENRES)))))
+    liked = pa.array(GENRES).take(pa.array(_favourites(n)))
     return pa.table(
         {
             "user_id": data.user_ids,
@@ -149,6 +153,11 @@ def _profiles(data: Dataset) -> pa.Table:
             "updated_at": pa.array(np.full(n, _START)).cast(pa.timestamp("us", tz="UTC")),
         }
     )
+
+
+def _favourites(n_users: int) -> NDArray[np.int64]:
+    """Return the genre that each user likes, and rates a star and a half better than others."""
+    return np.random.default_rng(3).choice(len(GENRES), n_users, p=_zipf(len(GENRES)))
 
 
 def _zipf(n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -165,7 +174,7 @@ def _paths(data: Dataset, n: float) -> list[str]:
         path = f"/v1/users/{data.user_ids[user].as_py()}/recommendations"
         kind = rng.integers(6)
         if kind == 0:
-            path += f"?genre={_GENRES[rng.choice(len(_GENRES), p=_zipf(len(_GENRES)))].replace(' ', '%20')}"
+            path += f"?genre={GENRES[rng.choice(len(GENRES), p=_zipf(len(GENRES)))].replace(' ', '%20')}"
         elif kind == 1:
             path += f"?type={'movie' if rng.random() < 0.5 else 'series'}"
         elif kind == 2:
@@ -174,7 +183,7 @@ def _paths(data: Dataset, n: float) -> list[str]:
     return found
 
 
-class _Server:
+class Server:
     """`nextreel serve` as a process of its own."""
 
     def __init__(self, bootstrap: str, home: str):
@@ -190,7 +199,7 @@ class _Server:
         self.url = self._process.stdout.readline().strip()
         self.pid = self._process.pid
 
-    def __enter__(self) -> "_Server":
+    def __enter__(self) -> "Server":
         deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             try:
@@ -211,7 +220,7 @@ class _Server:
 
 
 def _asked(
-    server: _Server, paths: list[str], rate: float, seconds: float, connections: int, meanwhile: Any = None
+    server: Server, paths: list[str], rate: float, seconds: float, connections: int, meanwhile: Any = None
 ) -> dict[str, Any]:
     """Ask at a rate; do something in the middle."""
     command = [sys.executable, "-m", "benchmarks.load", server.url, str(rate), str(seconds), str(connections)]
@@ -231,11 +240,11 @@ def _asked(
     return found
 
 
-def _exactness(server: _Server, model: Any, data: Dataset, titles: pa.Table) -> float:
+def _exactness(server: Server, model: Model, data: Dataset, titles: pa.Table) -> float:
     """Return the share of answers, with filters and without, that a brute force in float64 has as well."""
     rng = np.random.default_rng(5)
     exact = model.ranking_factors.titles.astype(np.float64)
-    genre = np.array([_GENRES[0] in genres for genres in titles["genres"].to_pylist()])
+    genre = np.array([GENRES[0] in genres for genres in titles["genres"].to_pylist()])
     same = 0
     for n, user in enumerate(rng.integers(0, data.n_users, _CHECKED).tolist()):
         path = f"/v1/users/{data.user_ids[user].as_py()}/recommendations" + ("?genre=Genre%2000" if n % 2 else "")

@@ -59,3 +59,17 @@ def test_factors_are_stretched_up_to_a_length() -> None:
     np.testing.assert_allclose(
         KNOWN.expect(genres(["Drama"])).ranking, plain * min(KNOWN.stretch, KNOWN.longest / length), rtol=1e-5
     )
+
+
+def test_one_row_is_expected_as_many_are() -> None:
+    table = {
+        **genres(["Drama"], ["War", "Drama", "War", "Opera"], [], None),
+        "age_rating": pa.array(["PG", None, "PG", None]),
+    }
+    whole = KNOWN.expect(table)
+    for row in range(4):
+        values = {"genres": table["genres"][row].as_py() or [], "age_rating": [table["age_rating"][row].as_py() or "?"]}
+        one = KNOWN.expect_one(values)
+        np.testing.assert_allclose(one.ranking[0], whole.ranking[row], rtol=1e-5)
+        np.testing.assert_allclose(one.rating[0], whole.rating[row], rtol=1e-5)
+        np.testing.assert_allclose(one.bias[0], whole.bias[row], rtol=1e-5)

@@ -8,6 +8,7 @@ rank lie between those and what the same traits let expect, the nearer to the fi
 an empirical Bayes estimate. docs/evaluation.md has what it gains.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,10 +55,19 @@ class TraitModel:
     def expect(self, traits: Traits) -> Estimate:
         """Return what traits, n rows of them, say."""
         rows = self.vocabulary.indicators(traits)
-        ranking = self.ranking(rows)
+        return Estimate(self._stretched(self.ranking(rows)), self.rating(rows), self.bias(rows)[:, 0])
+
+    def expect_one(self, values: Mapping[str, Collection[str]]) -> Estimate:
+        """Return the same of one row, given by the values of each kind (genres, age_rating …)."""
+        cells = self.vocabulary.cells(values)
+        ranking, rating, bias = (each.of_cells(cells) for each in (self.ranking, self.rating, self.bias))
+        return Estimate(self._stretched(ranking), rating, bias[:, 0])
+
+    def _stretched(self, ranking: Floats) -> Floats:
         length = np.linalg.norm(ranking, axis=1, keepdims=True)
         room = np.divide(self.longest, length, out=np.zeros_like(length), where=length > 0)
-        return Estimate(ranking * np.minimum(self.stretch, room), self.rating(rows), self.bias(rows)[:, 0])
+        found: Floats = ranking * np.minimum(self.stretch, room)
+        return found
 
     def weigh(self, solved: Estimate, n_liking: Ints, n_stars: Ints, expected: Estimate) -> Estimate:
         """Return what ratings and traits say together.

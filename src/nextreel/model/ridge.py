@@ -10,7 +10,7 @@ of it needs no other regression (Allen 1974, PRESS):
     y_i - ŷ_i without i = (y_i - ŷ_i) / (1 - h_i),  h_i = w_i / Σw + w_i x_iᵀ (XᵀWX + λI)⁻¹ x_i
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,15 @@ class Linear:
             block = np.arange(begin, min(begin + step, len(rows)))
             found[block] = dense(rows, block, n_columns) @ self.coefficients + self.intercept
         found[rows.counts == 0] = 0
+        return found
+
+    def of_cells(self, cells: Mapping[int, float]) -> Floats:
+        """Return what one row, given by its columns, is mapped to, (1, k)."""
+        if not cells:
+            return np.zeros((1, self.coefficients.shape[1]), np.float32)
+        columns = sorted(cells)  # in an order of its own: sums of floats depend on it
+        values = np.array([cells[column] for column in columns], np.float32)
+        found: Floats = (values @ self.coefficients[columns] + self.intercept)[None]
         return found
 
 

@@ -41,3 +41,8 @@ class Grown(Generic[Number]):
         if not self._held.flags.writeable:  # mapped from a file
             self._held = self._held.copy()
         self._held[row] = value
+
+    def add(self, row: int, value: float) -> None:
+        """Add to the value of a row."""
+        self.grow(row + 1)
+        self._held[row] += value

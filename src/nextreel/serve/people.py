@@ -44,6 +44,11 @@ class Profile:
         lists = {name: pa.array([getattr(self, name)], pa.list_(pa.string())) for name in _LISTS}
         return {**lists, "age_rating": pa.array([self.age_rating], pa.string())}
 
+    def values(self) -> dict[str, list[str]]:
+        """Return the same as plain values, by kind."""
+        found = {name: [value for value in getattr(self, name) or () if value is not None] for name in _LISTS}
+        return found | {"age_rating": [] if self.age_rating is None else [self.age_rating]}
+
 
 _NAMES = tuple(Profile.__dataclass_fields__)
 
@@ -129,6 +134,7 @@ class People:
         self._titles = titles
         self._stands_for = {Verb(name): getattr(implicit, name) for name in ImplicitRatings.model_fields}
         self.fold_in = FoldIn.of(model.titles, model.biases.mean, model.feedback)
+        self._columns = [snapshot.users[name] for name in _NAMES]
         self._declared: dict[int, tuple[Moment, Profile]] = {}
         self._deeds: dict[int, dict[int, Deeds]] = {}
         self._people: dict[int, Person] = {}
@@ -143,8 +149,7 @@ class People:
             return self._declared[row][1]
         if row >= self.ids.n_known:
             return Profile(self.ids.name(row))
-        known = self._snapshot.users.select([n for n in _NAMES if n in self._snapshot.users.column_names])
-        return Profile(**known.slice(row, 1).to_pylist()[0])
+        return Profile(*(column[row].as_py() for column in self._columns))
 
     def change(self, values: dict[str, Any], moment: Moment) -> int:
         """Take a user's event, unless something newer is known; return the user's row."""
@@ -264,7 +269,7 @@ class People:
 
     def _solved(self, profile: Profile, past: Past) -> Person:
         new = self._model.newcomers.users
-        expected = new.expect(profile.traits())
+        expected = new.expect_one(profile.values())
         liking, stars = past.liking(), past.stars()
         solved = self.fold_in.given(self._titles.of(past.titles)).solve(liking, stars, threads=1)
         estimate = new.weigh(solved, liking.counts, stars.counts, expected)

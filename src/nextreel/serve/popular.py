@@ -50,15 +50,16 @@ class Popular:
 
     def did(self, title: int, before: int | None, now: int) -> None:
         """Take it that a user did something with a title, last at ``now``, and ``before`` last then (None: never)."""
-        weight = float(self._weight(np.array([now]))[0])
+        weight = self._weight_of(now)
         if before is None:
-            self._popularity.grow(title + 1)
-            self._popularity[title] = self._popularity.rows[title] + 1
+            self._popularity.add(title, 1.0)
         elif before != NO_TIME:
-            weight -= float(self._weight(np.array([before]))[0])
-        self._trend.grow(title + 1)
-        self._trend[title] = self._trend.rows[title] + weight
+            weight -= self._weight_of(before)
+        self._trend.add(title, weight)
         self._dirty = True
+
+    def _weight_of(self, time: int) -> float:
+        return float(2.0 ** min(max((time - self._reference) / self._half_life, -_MOST), _MOST))
 
     def rank(self, places: Ints) -> None:
         """Order titles anew, where anything has changed; ``places`` (n,) is their order among equals."""

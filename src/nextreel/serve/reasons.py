@@ -33,7 +33,7 @@ def reasons(
 ) -> list[Reason]:
     """Explain ``titles`` (rows) to somebody who has a past and a profile, each by at most ``most`` things of a kind."""
     model, n = live.model, len(past.titles)
-    expected = model.newcomers.users.expect(profile.traits()).ranking[0]
+    expected = model.newcomers.users.expect_one(profile.values()).ranking[0]
     if not expected.any():
         expected = model.newcomers.users.average if n else expected
     factors = live.titles.of(np.concatenate([past.titles, titles])).ranking
