@@ -95,7 +95,8 @@ async def load(url: str, paths: list[str], rate: float, seconds: float, connecti
             idle.popleft().ask(next(requests), waiting.popleft())
         if sent == len(due) and not waiting:
             break
-        await asyncio.sleep(0.0005)
+        # Until the next is due; while some wait for a connection, until one may be free.
+        await asyncio.sleep(0.0005 if waiting else max(0.0, due[sent] - time.perf_counter()))
     for _ in range(2_000):
         if len(tally.seconds) >= len(due):
             break

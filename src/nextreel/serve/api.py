@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
@@ -15,6 +15,7 @@ from nextreel.events.contract import EventType, Verb
 from nextreel.ingest.rows import Rejected, latest_at, read
 from nextreel.serve import schemas as s
 from nextreel.serve.answers import Answers, Unknown
+from nextreel.serve.fast import Fast
 from nextreel.serve.guard import Guard, role
 from nextreel.serve.live import Asked
 from nextreel.serve.people import Profile
@@ -54,21 +55,6 @@ class Json(Response):
         return orjson.dumps(content)
 
 
-def asked(
-    count: s.Count = 10,
-    offset: s.Offset = 0,
-    type: s.Kind | None = None,  # noqa: A002 (its name in the API)
-    genre: Annotated[list[s.Text] | None, Query(max_length=20, description="any of them")] = None,
-    age_rating: Annotated[s.AgeRating | None, Query(description="at most as mature as this")] = None,
-) -> Asked:
-    """Return what a list is to be, from the parameters of its page and its choice."""
-    return Asked(count, offset, Choice(type, frozenset(genre or ()), age_rating))
-
-
-Page = Annotated[Asked, Depends(asked)]
-Excluded = Annotated[list[s.Id] | None, Query(max_length=s.MOST_TITLES, description="titles to leave out")]
-
-
 def make_app(serving: Serving, guard: Guard) -> FastAPI:
     """Return the API over what is served."""
     app = FastAPI(title="nextreel", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
@@ -81,6 +67,7 @@ def make_app(serving: Serving, guard: Guard) -> FastAPI:
     app.include_router(_reading(serving))
     app.include_router(_writing(serving))
     app.include_router(_health(serving))
+    app.add_middleware(Fast, serving=serving)
     app.add_middleware(guard.middleware)
     return app
 
@@ -90,18 +77,10 @@ def _reading(serving: Serving) -> APIRouter:
     answers: Callable[[], Answers] = serving.answers
 
     @router.get("/users/{user_id}/recommendations", response_model=s.Recommendations, tags=["recommendations"])
-    async def recommendations(
-        user_id: UserId,
-        page: Page,
-        exclude: Excluded = None,
-        include_seen: bool = False,
-        diversity: s.Diversity = 0.0,
-        explain: bool = False,
-    ) -> Json:
+    async def recommendations(user_id: UserId, page: Annotated[s.ForUser, Query()]) -> Json:
         """Recommend titles to a user. Who is not known gets what is popular: there is always an answer."""
         own = answers()
-        wanted = Asked(page.count, page.offset, page.choice, own.rows(exclude or ()), include_seen, diversity)
-        return Json(own.recommendations(user_id, wanted, explain))
+        return Json(own.recommendations(user_id, page.asked(own.rows), page.explain))
 
     @router.post("/recommendations", response_model=s.Recommendations, responses=_MISSING, tags=["recommendations"])
     async def for_anybody(wanted: s.Wanted) -> Json:
@@ -127,9 +106,10 @@ def _reading(serving: Serving) -> APIRouter:
         )
 
     @router.get("/titles/{content_id}/similar", response_model=s.SimilarTitles, responses=_MISSING, tags=["titles"])
-    async def similar(content_id: TitleId, page: Page) -> Json:
+    async def similar(content_id: TitleId, page: Annotated[s.Page, Query()]) -> Json:
         """Titles like this one."""
-        return Json(answers().similar(content_id, page))
+        own = answers()
+        return Json(own.similar(content_id, page.asked(own.rows)))
 
     @router.get("/titles/{content_id}", response_model=s.TitleCard, responses=_MISSING, tags=["titles"])
     async def title(content_id: TitleId) -> Json:
@@ -169,15 +149,9 @@ def _reading(serving: Serving) -> APIRouter:
 
 
 def _list_of(which: str, answers: Callable[[], Answers]) -> Callable[..., Any]:
-    async def listed(
-        page: Page,
-        user_id: Annotated[s.Id | None, Query(description="leave out what this user has seen")] = None,
-        exclude: Excluded = None,
-        include_seen: bool = False,
-    ) -> Json:
+    async def listed(page: Annotated[s.ForAll, Query()]) -> Json:
         own = answers()
-        wanted = Asked(page.count, page.offset, page.choice, own.rows(exclude or ()), include_seen)
-        return Json(own.listed(which, wanted, user_id))
+        return Json(own.listed(which, page.asked(own.rows), page.user_id))
 
     listed.__doc__ = {
         "popular": "What most users watched or rated.",

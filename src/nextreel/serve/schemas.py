@@ -1,11 +1,15 @@
 """What goes in and out of the REST API, as OpenAPI shows it."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from nextreel.events.contract import MATURITY, RATING_MAX, RATING_MIN, Verb
+from nextreel.serve.live import Asked as Wish
+from nextreel.serve.titles import Choice
 
 
 def _age_rating(value: str) -> str:
@@ -30,6 +34,54 @@ Diversity = Annotated[
 AgeRating = Annotated[str, AfterValidator(_age_rating), Field(json_schema_extra={"enum": list(MATURITY)})]
 Kind = Literal["movie", "series"]
 Strategy = Literal["personal", "preferences", "popular"]
+
+
+class Page(BaseModel):
+    """The parameters of a list: its page, and which titles may be on it. Unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: Count = 10
+    offset: Offset = 0
+    type: Kind | None = None
+    genre: Annotated[list[Text], Field(max_length=20, description="any of them")] = []
+    age_rating: Annotated[AgeRating | None, Field(description="at most as mature as this")] = None
+
+    def choice(self) -> Choice:
+        """Return which titles may be on the list."""
+        return Choice(self.type, frozenset(self.genre), self.age_rating)
+
+    def asked(self, rows: Callable[[Sequence[str]], frozenset[int]]) -> Wish:
+        """Return what is asked for; ``rows`` gives those of the ids that are known."""
+        return Wish(self.count, self.offset, self.choice())
+
+
+class ForSomebody(Page):
+    """The parameters of a list for somebody, who has seen some titles."""
+
+    exclude: Annotated[list[Id], Field(max_length=MOST_TITLES, description="titles to leave out")] = []
+    include_seen: Annotated[bool, Field(description="titles that were rated or watched, too")] = False
+
+    def asked(self, rows: Callable[[Sequence[str]], frozenset[int]]) -> Wish:
+        """Return what is asked for; ``rows`` gives those of the ids that are known."""
+        return Wish(self.count, self.offset, self.choice(), rows(self.exclude), self.include_seen)
+
+
+class ForUser(ForSomebody):
+    """The parameters of a user's recommendations."""
+
+    diversity: Diversity = 0.0
+    explain: Annotated[bool, Field(description="say why, title by title")] = False
+
+    def asked(self, rows: Callable[[Sequence[str]], frozenset[int]]) -> Wish:
+        """Return what is asked for; ``rows`` gives those of the ids that are known."""
+        return replace(super().asked(rows), diversity=self.diversity)
+
+
+class ForAll(ForSomebody):
+    """The parameters of a list that is the same for everybody."""
+
+    user_id: Annotated[Id | None, Field(description="leave out what this user has seen")] = None
 
 
 class Answer(BaseModel):

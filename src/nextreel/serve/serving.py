@@ -65,6 +65,11 @@ class Serving:
         if self._writer is not None:
             self._writer.close()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is no model yet."""
+        return self._in_use is None
+
     def answers(self) -> Answers:
         """Return who answers. Raises `HTTPException` 503 while there is no model."""
         if self._in_use is None:
