@@ -21,6 +21,7 @@ from nextreel.cli.quarantine import quarantine
 from nextreel.cli.serve import keys, serve
 from nextreel.cli.status import status
 from nextreel.cli.tune import tune
+from nextreel.cli.up import keep_training, up
 from nextreel.errors import NextreelError
 
 #: Spark settings whose values are not for showing: those of Spark's own spark.redaction.regex, and Azure's keys.
@@ -76,5 +77,5 @@ def show_settings(load: Load) -> None:
 
 for command in (demo, broker, topics, produce, replay, ingest, lake, quarantine):
     main.add_command(command)
-for command in (train, evaluate, tune, models, export, serve, keys, status):
+for command in (train, evaluate, tune, models, export, serve, keys, up, keep_training, status):
     main.add_command(command)

@@ -87,11 +87,12 @@ def _start(bootstrap: str, advertised: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for us: producers still have to flush to the broker
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        preexec_fn=die_with_parent if sys.platform == "linux" else None,
     )  # fmt: skip
 
 
-def _die_with_parent() -> None:  # runs in the child: Linux ends the broker even where we are killed outright
+def die_with_parent() -> None:
+    """Have Linux end this process where its parent ends, killed outright or not. Called in a child by `subprocess`."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

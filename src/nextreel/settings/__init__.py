@@ -15,6 +15,7 @@ from nextreel.settings.sections import (
     TrainSettings,
     TuningSettings,
     UpkeepSettings,
+    UpSettings,
     VersionsSettings,
 )
 from nextreel.settings.sources import PREFIX, load, variable_of
@@ -35,6 +36,7 @@ __all__ = [
     "SparkSettings",
     "TrainSettings",
     "TuningSettings",
+    "UpSettings",
     "UpkeepSettings",
     "VersionsSettings",
     "as_toml",

@@ -277,6 +277,13 @@ class ServeSettings(Section):
     )
 
 
+class UpSettings(Section):
+    """The whole system in one command."""
+
+    train_every_seconds: float = Field(900.0, gt=0.0, description="train again after so long, where any event came")
+    train_after_events: int = Field(100_000, ge=0, description="train again after so many events; 0 for time alone")
+
+
 class Settings(Section):
     """All settings, by section."""
 
@@ -292,6 +299,7 @@ class Settings(Section):
     versions: VersionsSettings = VersionsSettings()
     export: ExportSettings = ExportSettings()
     serve: ServeSettings = ServeSettings()
+    up: UpSettings = UpSettings()
 
     @property
     def lake(self) -> Path:

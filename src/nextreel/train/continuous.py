@@ -1,0 +1,84 @@
+"""Training again and again: after enough new events, or after a while where any came."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from nextreel.errors import ModelError
+from nextreel.lake.commit import committed_offsets
+from nextreel.lake.layout import Lake
+from nextreel.model.locks import HAS_LOCKS
+from nextreel.model.store import ModelStore
+from nextreel.settings import Settings
+from nextreel.train.job import Training, train
+
+#: How often the lake is looked at.
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Due:
+    """Why it is time to train."""
+
+    new_messages: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.new_messages:,} messages more, {self.seconds:,.0f} s after the last training began"
+
+
+def keep_training(
+    spark: SparkSession,
+    settings: Settings,
+    wait: Callable[[float], bool],
+    tell: Callable[[str], None],
+    done: Callable[[Training], None],
+) -> None:
+    """Train whenever it is due, until ``wait`` (seconds) says to stop; old versions are pruned.
+
+    What is learned goes on from the current model. A lake that there is nothing to learn from yet is waited for.
+    """
+    lake = Lake(settings.lake.absolute())
+    warm = settings.model_copy(update={"train": settings.train.model_copy(update={"warm_start": True})})
+    store = ModelStore(settings.models)
+    seen, began = reached_by_current(store), time.monotonic()
+    while not wait(_LOOK_SECONDS):
+        held = _messages(committed_offsets(lake))
+        why = is_due(settings, Due(held - seen, time.monotonic() - began), store.current() is None)
+        if why is None:
+            continue
+        tell(str(why))
+        began = time.monotonic()
+        try:
+            training = train(spark, warm, tell)
+        except ModelError as error:
+            tell(str(error))
+        else:
+            done(training)
+            if HAS_LOCKS:
+                store.prune(settings.versions.keep)
+        seen = held
+
+
+def is_due(settings: Settings, since: Due, is_first: bool) -> Due | None:
+    """Return why it is time to train; None where it is not."""
+    enough = 0 < settings.up.train_after_events <= since.new_messages
+    long_ago = since.seconds >= settings.up.train_every_seconds
+    return since if since.new_messages > 0 and (is_first or enough or long_ago) else None
+
+
+def reached_by_current(store: ModelStore) -> int:
+    """Return how many messages the current version has seen."""
+    current = store.current()
+    if current is None:
+        return 0
+    try:
+        return _messages(store.facts(current).get("kafka_offsets", {}))
+    except ModelError:
+        return 0
+
+
+def _messages(offsets: dict[str, dict[str, int]]) -> int:
+    return sum(sum(partitions.values()) for partitions in offsets.values())

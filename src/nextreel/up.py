@@ -1,0 +1,111 @@
+"""The whole system in one command: broker, ingest, training and server as processes that are kept running.
+
+One that ends is started again, after a pause that doubles while it keeps ending. Ctrl-C stops all, those first that
+others do not need; and where this process itself is killed, Linux ends the others. What runs is told in
+``<home>/up.json``, for `nextreel status`.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nextreel.durable import write_json
+from nextreel.kafka.broker import die_with_parent
+
+_LOOK_SECONDS = 0.2
+#: Pauses before a process that ended is started again; one that ran for so long had ended by chance.
+_FIRST_PAUSE, _LONGEST_PAUSE, _WELL_SECONDS = 1.0, 30.0, 60.0
+#: How long a process may take to stop.
+_STOP_SECONDS = 20.0
+
+
+@dataclass
+class Part:
+    """One of the processes: its name, what starts it, and how it does."""
+
+    name: str
+    command: Sequence[str]
+    restarts: int = 0
+    pause: float = _FIRST_PAUSE
+    due: float = 0.0
+    began: float = 0.0
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self, environment: dict[str, str]) -> None:
+        """Start it. Ctrl-C in the terminal reaches this process alone, which then stops the others in their order."""
+        self.process = subprocess.Popen(
+            self.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+        self.began = time.monotonic()
+
+
+class Up:
+    """Keeps parts running. ``tell`` is told what happens."""
+
+    def __init__(self, parts: Sequence[Part], home: Path, environment: dict[str, str], tell: Callable[[str], None]):
+        self._parts = parts
+        self._home = home
+        self._environment = environment
+        self._tell = tell
+
+    def run(self, stopping: threading.Event) -> None:
+        """Keep all running until told to stop, then stop them."""
+        try:
+            for part in self._parts:
+                part.start(self._environment)
+                self._tell(f"{part.name} started")
+            self._record()
+            while not stopping.wait(_LOOK_SECONDS):
+                changed = [self._look_after(part) for part in self._parts]
+                if any(changed):
+                    self._record()
+        finally:
+            self._stop()
+
+    def _look_after(self, part: Part) -> bool:
+        """Start a part again where it has ended and its pause is over; tell whether anything has changed."""
+        now = time.monotonic()
+        if part.process is not None and (code := part.process.poll()) is not None:
+            if now > part.began + _WELL_SECONDS:
+                part.pause = _FIRST_PAUSE
+            self._tell(f"{part.name} ended (exit code {code}); it is started again in {part.pause:g} s")
+            part.process, part.due = None, now + part.pause
+            part.pause = min(2 * part.pause, _LONGEST_PAUSE)
+            return True
+        if part.process is None and now >= part.due:
+            part.start(self._environment)
+            part.restarts += 1
+            return True
+        return False
+
+    def _record(self) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        parts = [
+            {"name": p.name, "pid": None if p.process is None else p.process.pid, "restarts": p.restarts}
+            for p in self._parts
+        ]
+        write_json(self._home / "up.json", {"pid": os.getpid(), "at": now, "parts": parts})
+
+    def _stop(self) -> None:
+        for part in reversed(self._parts):
+            if part.process is None or part.process.poll() is not None:
+                continue
+            part.process.send_signal(signal.SIGTERM)
+            try:
+                part.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._tell(f"{part.name} does not stop: killed")
+                part.process.kill()
+                part.process.wait()
+        (self._home / "up.json").unlink(missing_ok=True)

@@ -1,0 +1,144 @@
+"""`nextreel up`: all processes together, one killed after the other, and all gone after Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 180.0
+GENRES = ("Drama", "War", "Comedy")
+
+
+class Running:
+    """The whole system, and its API."""
+
+    def __init__(self, home: Path):
+        sets = {
+            "home": home,
+            "serve.port": 0,
+            "up.train_after_events": 100,
+            "up.train_every_seconds": 5,
+            "train.factors": 8,
+            "spark.driver_memory": "512m",
+        }
+        flags = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "nextreel", *flags, "up", "--broker"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.home = home
+        self.lines: list[str] = []
+        self.urls: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if line.startswith("http://"):
+                self.urls.append(line.strip())
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self.urls[-1] + path, data, {"Content-Type": "application/json"}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+        except OSError as error:
+            return 0, str(error)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not true():
+            assert time.monotonic() < deadline, "".join(self.lines)
+            assert self.process.poll() is None, "".join(self.lines)
+            time.sleep(0.1)
+
+    def pid(self, name: str) -> int | None:
+        try:
+            parts = json.loads((self.home / "up.json").read_text())["parts"]
+        except (OSError, ValueError):
+            return None
+        found: int | None = next(part["pid"] for part in parts if part["name"] == name)
+        return found
+
+    def model(self) -> str | None:
+        status, found = self.ask("GET", "/v1/model")
+        return found["version"] if status == 200 else None
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    system = Running(tmp_path / "home")
+    yield system
+    if system.process.poll() is None:
+        for process in psutil.Process(system.process.pid).children(recursive=True):
+            process.kill()
+        system.process.kill()
+    system.process.wait()
+
+
+def write(running: Running, users: range, deeds: int) -> None:
+    for n in range(20):
+        title = {"content_id": f"t{n}", "type": "movie", "title": f"Title {n}", "genres": [GENRES[n % 3]]}
+        assert running.ask("PUT", "/v1/titles", title)[0] == 202
+    for n in users:
+        assert running.ask("PUT", "/v1/users", {"user_id": f"u{n}", "genres": [GENRES[n % 3]]})[0] == 202
+        for k in range(deeds):
+            stars = 4.5 if (n + k) % 3 == n % 3 else 2.0
+            rated = {"user_id": f"u{n}", "content_id": f"t{(n + k) % 20}", "event": "rate", "rating": stars}
+            assert running.ask("POST", "/v1/interactions", rated)[0] == 202
+
+
+def test_the_whole_system(running: Running) -> None:
+    running.until(lambda: bool(running.urls))
+    running.until(lambda: running.ask("GET", "/healthz")[0] == 200)
+    write(running, range(15), 8)
+    running.until(lambda: running.model() is not None)
+    first = running.model()
+    # An event changes the next answer.
+    seen = running.ask("GET", "/v1/users/u1/recommendations")[1]["items"][0]["content_id"]
+    running.ask("POST", "/v1/interactions", {"user_id": "u1", "content_id": seen, "event": "complete"})
+    running.until(
+        lambda: seen not in [i["content_id"] for i in running.ask("GET", "/v1/users/u1/recommendations")[1]["items"]]
+    )
+    # New events become a new model, and the server follows.
+    write(running, range(15, 30), 8)
+    running.until(lambda: running.model() not in (None, first))
+    # What is killed comes back.
+    for name in ("serve", "ingest"):
+        killed = running.pid(name)
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        running.until(lambda name=name, killed=killed: running.pid(name) not in (None, killed))  # type: ignore[misc]
+    running.until(lambda: len(running.urls) == 2)
+    running.until(lambda: running.ask("GET", "/readyz")[0] == 200)
+    # Ctrl-C ends all of it.
+    everything = psutil.Process(running.process.pid).children(recursive=True)
+    assert len(everything) > 4
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(60) in (0, 130)
+    _, left = psutil.wait_procs(everything, timeout=10)
+    assert left == []
+    assert not (running.home / "up.json").exists()
