@@ -26,7 +26,8 @@ def machine() -> dict[str, Any]:
 
 def main() -> None:
     """Parse the arguments, run, print."""
-    names = sorted(p.stem.replace("_", "-") for p in Path(__file__).parent.glob("[a-z]*.py"))
+    files = Path(__file__).parent.glob("[a-z]*.py")
+    names = sorted(p.stem.replace("_", "-") for p in files if "\ndef run(" in p.read_text("utf-8"))
     parser = argparse.ArgumentParser(prog="./run bench")
     parser.add_argument("name", choices=names)
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -1,264 +1,243 @@
-"""ALS on one machine: seconds a sweep, and seconds to the same quality on held-out ratings, beside other ALS.
+"""ALS on one machine beside other ALS: seconds a sweep, and seconds to the same quality on held-out ratings.
 
-Explicit feedback is judged by RMSE, implicit feedback (four stars or more are liked, all other titles are ranked) by
-nDCG@10. Each engine runs with the best of a small grid of settings, chosen on these held-out ratings for all alike. The
-quality to reach is what the least of them comes to, with half a percent to spare. Time stops while quality is measured.
+The data are those of `benchmarks.recipe` (2.5 million draws over 30,000 users and 8,000 titles leave 1.96 million
+ratings) and, where its folder is given, a MovieLens data set. Tasks and their judging: `benchmarks.als_tasks`; engines
+and what their settings mean: `benchmarks.als_engines`.
+
+1. Each engine is trained with every setting of its grid (`benchmarks.als_grids`: as many for all) and judged after
+   each sweep; cmfrec and MLlib, which tell nothing of their sweeps, after some numbers of them, each a training of its
+   own.
+2. The quality to reach is, for each peer, the best of the lesser of the two, nextreel and the peer, less some slack.
+   Each takes the setting that gets there in the fewest sweeps.
+3. With those both are timed, in turns, ``--rounds`` times; medians count. MLlib is timed once.
+
+Settings are chosen on the very ratings that judge, for all alike: this compares speeds, not models. Time begins with
+the library's call on ratings in its own format, and stands still while quality is measured; each engine has trained on
+the same data before, so that nothing is compiled within it. BLAS has one thread, as `implicit` asks for: all engines
+are parallel above it.
 """
 
 import argparse
-import itertools
-import tempfile
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from implicit.cpu.als import AlternatingLeastSquares
-from irspack import IALSRecommender
-from numpy.typing import NDArray
-from pyspark.sql import SparkSession
-from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from benchmarks.als_engines import Cmfrec, Engine, Implicit, Irspack, MLlib, Nextreel
+from benchmarks.als_grids import GRIDS, Search, search
+from benchmarks.als_parity import difference
+from benchmarks.als_runs import Run, Until, train
+from benchmarks.als_tasks import Task, explicit_task, implicit_task
 from benchmarks.recipe import Ratings, generated, movielens
-from nextreel.lake.session import spark_session, stop_spark
-from nextreel.model.model import Factors
-from nextreel.model.rank import Pairs, top_k
-from nextreel.settings import load
-from nextreel.train.engine import Objective
-from nextreel.train.local import Sweep, local_engine
-from nextreel.train.mllib import mllib_engine
 
+_ENGINES: dict[str, Callable[[int], Engine]] = {
+    "nextreel": Nextreel,
+    "implicit": Implicit,
+    "irspack": Irspack,
+    "cmfrec": Cmfrec,
+    "mllib": MLlib,
+}
+#: What engines that tell nothing of their sweeps are tuned at, and timed at.
+_TUNED_AT = {"cmfrec": (1, 3, 6, 12), "mllib": (4,)}
+_TIMED_AT = {"cmfrec": (1, 2, 3, 4, 5, 6, 8, 10, 12), "mllib": (1, 2, 3, 4)}
 _SWEEPS = 12
-#: MLlib tells nothing of its sweeps: it is trained anew with each of these numbers.
-_MLLIB_SWEEPS = (1, 2, 3, 5, 8)
-_SLACK = 0.005
-_LIKED = 4.0
-_JUDGED_USERS = 4_000
-_K = 10
-
-
-@dataclass
-class Run:
-    """A training with some settings: seconds and quality (higher is better) after each sweep, without the judging."""
-
-    settings: dict[str, Any]
-    judge: Callable[[Factors], float]
-    seconds: list[float] = field(default_factory=list)
-    quality: list[float] = field(default_factory=list)
-    #: How many sweeps each of them stands for, where that is not one more each time.
-    sweeps: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        self._since = time.perf_counter()
-
-    def sweep(self, factors: Factors) -> None:
-        """Take down that a sweep has ended."""
-        before = self.seconds[-1] if self.seconds else 0.0
-        self.seconds.append(before + time.perf_counter() - self._since)
-        self.quality.append(self.judge(factors))
-        self._since = time.perf_counter()
-
-    @property
-    def sweep_seconds(self) -> float:
-        """The median of the sweeps after the first."""
-        return float(np.median(np.diff(self.seconds) / np.diff(self.sweeps or range(len(self.seconds)))))
-
-    def seconds_to(self, quality: float) -> float | None:
-        """Return the seconds until the quality was reached."""
-        return next((s for s, q in zip(self.seconds, self.quality, strict=True) if q >= quality), None)
+#: The share of the quality that may be missing. nDCG@10 is a mean over few titles that are there or not.
+_SLACK = {"explicit": 0.005, "implicit": 0.01}
+_PARITY = {"regularization": 100.0, "alpha": 10.0}
+_PARITY_SEEDS = 3
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is to be learned: ratings, off their mean or liked ones, and how factors are judged."""
+class Pair:
+    """A peer and nextreel, on their way to the same quality."""
 
-    kind: Literal["explicit", "implicit"]
-    train: Ratings
-    values: NDArray[np.float32]
-    judge: Callable[[Factors], float]
-
-
-Engine = Callable[[Task, int, int, Run], None]
-"""Trains on a task with so many factors and threads, and tells the run of each sweep."""
-
-
-def ours(task: Task, factors: int, threads: int, run: Run) -> None:
-    """Train with nextreel's local engine."""
-
-    def watch(sweep: Sweep) -> bool:
-        run.sweep(sweep.factors)
-        return False
-
-    objective = Objective(task.kind, factors, _SWEEPS, **run.settings)
-    local_engine(threads, watch)(task.train.cells(task.values), objective)
-
-
-def implicit_library(task: Task, factors: int, threads: int, run: Run) -> None:
-    """Train with `implicit`, by conjugate gradients."""
-    model = AlternatingLeastSquares(
-        factors, iterations=_SWEEPS, num_threads=threads, random_state=0, dtype=np.float32, **run.settings
-    )
-    with threadpool_limits(1, "blas"):  # as its documentation asks for
-        model.fit(
-            _sparse(task),
-            show_progress=False,
-            callback=lambda *_: run.sweep(Factors(model.user_factors, model.item_factors)),
-        )
-
-
-def irspack(task: Task, factors: int, threads: int, run: Run) -> None:
-    """Train with irspack's iALS, by conjugate gradients."""
-    model = IALSRecommender(_sparse(task), factors, n_threads=threads, train_epochs=_SWEEPS, **run.settings)
-    model.start_learning()
-    for _ in range(_SWEEPS):
-        model.run_epoch()
-        run.sweep(Factors(model.get_user_embedding(), model.get_item_embedding()))
-
-
-def mllib(spark: SparkSession) -> Engine:
-    """Return MLlib's ALS."""
-
-    def train(task: Task, factors: int, threads: int, run: Run) -> None:
-        cells, seconds = task.train.cells(task.values), []
-        for sweeps in _MLLIB_SWEEPS:
-            objective = Objective(task.kind, factors, sweeps, **run.settings)
-            began = time.perf_counter()
-            found = mllib_engine(spark)(cells, objective)
-            seconds.append(time.perf_counter() - began)
-            run.sweep(found)
-        run.seconds = list(itertools.accumulate(seconds, max))
-        run.sweeps = _MLLIB_SWEEPS
-
-    return train
-
-
-def _sparse(task: Task) -> Any:
-    data = task.train
-    return csr_matrix((task.values, (data.user, data.title)), shape=(data.n_users, data.n_titles))
-
-
-def explicit_task(ratings: Ratings) -> Task:
-    """Return the prediction of held-out stars, judged by their RMSE."""
-    train, test = ratings.split(0.1)
-    mean = train.stars.mean()
-
-    def judge(f: Factors) -> float:
-        off = mean + np.einsum("nk,nk->n", f.users[test.user], f.titles[test.title])
-        return -float(np.sqrt(np.mean((np.clip(off, 0.5, 5.0) - test.stars) ** 2)))
-
-    return Task("explicit", train, train.stars - mean, judge)
-
-
-def implicit_task(ratings: Ratings) -> Task:
-    """Return the ranking of held-out liked titles among all that a user has not liked yet, judged by nDCG@10."""
-    train, test = ratings.where(ratings.stars >= _LIKED).split(0.1)
-    users = np.random.default_rng(2).permutation(np.unique(test.user))[:_JUDGED_USERS].astype(np.int64)
-    seen = Pairs.of(train.user, train.title, train.n_users).rows(users)
-    wanted = test.user.astype(np.int64) * test.n_titles + test.title
-    discount = 1 / np.log2(np.arange(2, _K + 2))
-    n_wanted = np.bincount(test.user, minlength=test.n_users)[users]
-    ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(n_wanted, _K)]
-
-    def judge(f: Factors) -> float:
-        lists = top_k(np.ascontiguousarray(f.users[users]), f.titles, _K, seen)[0]
-        hits = np.isin(users[:, None] * test.n_titles + lists, wanted)
-        return float(np.mean((hits * discount).sum(1) / ideal))
-
-    return Task("implicit", train, np.ones(len(train), np.float32), judge)
-
-
-def _grid(**choices: Iterable[Any]) -> list[dict[str, Any]]:
-    return [dict(zip(choices, each, strict=True)) for each in itertools.product(*choices.values())]
-
-
-#: Settings to choose from, by engine and feedback. What λ is weighted by differs, so that its numbers do too.
-_GRIDS = {
-    ("nextreel", "explicit"): _grid(regularization=(0.03, 0.05, 0.08)),
-    ("mllib", "explicit"): _grid(regularization=(0.03, 0.05, 0.08)),
-    ("nextreel", "implicit"): _grid(regularization=(0.003, 0.01, 0.03), alpha=(1.0, 10.0), scaling=("all",)),
-    ("implicit", "implicit"): _grid(regularization=(1.0, 10.0, 100.0), alpha=(1.0, 10.0)),
-    ("irspack", "implicit"): _grid(reg=(0.003, 0.01, 0.03), alpha0=(0.1, 1.0)),
-}
+    target: float
+    peer: list[Run]
+    ours: list[Run]
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
     """Train everything with everything."""
     parser = argparse.ArgumentParser(prog="./run bench als")
-    parser.add_argument("--factors", type=int, nargs="*", default=[64, 128])
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--movielens", type=Path, help="folder of a MovieLens data set to train on as well")
-    parser.add_argument("--without-mllib", action="store_true", help="MLlib takes most of the time")
+    parser.add_argument("--without-generated", action="store_true", help="leave out the generated ratings")
+    parser.add_argument("--only", nargs="+", choices=[*_ENGINES][1:], help="peers to compare with, instead of all")
+    parser.add_argument("--feedback", nargs="+", choices=("explicit", "implicit"), default=["explicit", "implicit"])
+    parser.add_argument("--factors", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--cap", type=float, default=300.0, help="seconds: after a longer MLlib training comes no other"
+    )
+    parser.add_argument("--users", type=int, default=30_000)
+    parser.add_argument("--titles", type=int, default=8_000)
+    parser.add_argument("--draws", type=int, default=2_500_000)
     given = parser.parse_args(arguments)
-    data = {"generated": generated()} | ({"movielens": movielens(given.movielens)} if given.movielens else {})
-    peers = {"implicit": implicit_library, "irspack": irspack}
-    with tempfile.TemporaryDirectory() as home:
-        spark = None if given.without_mllib else spark_session(load({"home": home, "spark.driver_memory": "6g"}, {}))
-        engines = {"nextreel": ours} | peers | ({} if spark is None else {"mllib": mllib(spark)})
+    data: dict[str, Ratings] = {}
+    if not given.without_generated:
+        data["generated"] = generated(given.users, given.titles, given.draws)
+    if given.movielens:
+        data["movielens"] = movielens(given.movielens)
+    names = ["nextreel", *(given.only or [*_ENGINES][1:])]
+    if "cmfrec" in names and not Cmfrec.is_installed():
+        _say("cmfrec is not installed (it compiles for minutes: see docs/performance.md), and is left out")
+        names.remove("cmfrec")
+    tasks = {"explicit": explicit_task, "implicit": implicit_task}
+    engines: list[Engine] = []
+    with threadpool_limits(1, "blas"):
         try:
-            found = [
-                _compared(name, task, factors, given.threads, engines)
+            for name in names:
+                engines.append(_ENGINES[name](given.threads))  # noqa: PERF401 (those begun are to be closed)
+            cases = [
+                _case(f"{name}, {kind}, {factors} factors", task(ratings), factors, engines, given)
                 for name, ratings in data.items()
                 for factors in given.factors
-                for task in (explicit_task(ratings), implicit_task(ratings))
+                for kind, task in tasks.items()
+                if kind in given.feedback
+            ]
+            parity = [
+                _parity(name, implicit_task(ratings), given) for name, ratings in data.items() if "implicit" in names
             ]
         finally:
-            if spark is not None:
-                stop_spark(spark)
-    first = {case["feedback"]: case for case in found if case["data"] == "generated"}
-    ratios = {
-        who: each["times_the_seconds_to_quality"]
-        for case in reversed(first.values())
-        for who, each in case["engines"].items()
-        if who != "nextreel"
-    }
-    return {"ours": found[0]["engines"]["nextreel"], "peers": found, "ratios": ratios | {"cmfrec": None}}
-
-
-def _compared(name: str, task: Task, factors: int, threads: int, engines: dict[str, Engine]) -> dict[str, Any]:
-    runs = {}
-    for who, engine in engines.items():
-        tried = []
-        for settings in _GRIDS.get((who, task.kind), []):
-            tried.append(Run(settings, task.judge))
-            engine(task, factors, threads, tried[-1])
-        if tried:
-            runs[who] = max(tried, key=lambda each: max(each.quality))
-    least = min(max(each.quality) for each in runs.values())
-    target = least - abs(least) * _SLACK
-    own = runs["nextreel"].seconds_to(target)
+            for engine in engines:
+                engine.close()
     return {
-        "data": name,
-        "ratings": len(task.train),
-        "feedback": task.kind,
-        "factors": factors,
-        "metric": "RMSE" if task.kind == "explicit" else "nDCG@10",
-        "target": round(abs(target), 4),
-        "engines": {
-            who: {
-                "settings": each.settings,
-                "sweep_seconds": round(each.sweep_seconds, 3),
-                "best": round(abs(max(each.quality)), 4),
-                "seconds_to_quality": round(each.seconds_to(target) or np.nan, 3),
-                "times_a_sweep": round(each.sweep_seconds / runs["nextreel"].sweep_seconds, 2),
-                "times_the_seconds_to_quality": round((each.seconds_to(target) or np.nan) / (own or np.nan), 2),
-            }
-            for who, each in runs.items()
+        "ours": {
+            "sweep_seconds": {case["title"]: case["sweep_seconds"] for case in cases},
+            "parity_with_implicit": parity,
         },
+        "peers": cases,
+        "ratios": {who: _least(cases, who, "times_the_seconds") for who in [*_ENGINES][1:]},
+        "ratios_a_sweep": {who: _least(cases, who, "times_a_sweep") for who in [*_ENGINES][1:]},
+        "engines": {engine.name: engine.about for engine in engines},
+        "threads": given.threads,
+        "rounds": given.rounds,
     }
+
+
+def _case(title: str, task: Task, factors: int, engines: list[Engine], given: argparse.Namespace) -> dict[str, Any]:
+    """Tune all engines on a task, then time each peer beside ours."""
+    found = {
+        engine.name: _tuned(title, engine, task, factors) for engine in engines if (engine.name, task.kind) in GRIDS
+    }
+    ours = next(engine for engine in engines if engine.name == "nextreel")
+    pairs = {}
+    for engine in engines:
+        if engine is not ours and engine.name in found:
+            _say(f"{title}: timing {engine.name}")
+            pairs[engine.name] = _timed(engine, ours, task, factors, found, given)
+    sweeps = [each.sweep_seconds for pair in pairs.values() for each in pair.ours]
+    return {
+        "title": title,
+        "feedback": task.kind,
+        "ratings": len(task.train),
+        "factors": factors,
+        "metric": task.metric,
+        "sweep_seconds": round(float(np.median(sweeps)), 4) if sweeps else None,
+        "tuned": {who: _told(each) for who, each in found.items()},
+        "pairs": {who: _compared(pair) for who, pair in pairs.items()},
+    }
+
+
+def _tuned(title: str, engine: Engine, task: Task, factors: int) -> Search:
+    grids = GRIDS[engine.name, task.kind]
+    ladder = _TUNED_AT.get(engine.name, (_SWEEPS,))
+    _say(f"{title}: tuning {engine.name}")
+    engine.load(task)
+    engine.fit(grids[0].settings(next(iter(grids[0]))), factors, 1, lambda _: None)  # whatever is compiled or loaded
+    return search(grids, lambda settings: train(engine, task, settings, factors, ladder))
+
+
+def _timed(
+    engine: Engine, ours: Engine, task: Task, factors: int, found: dict[str, Search], given: argparse.Namespace
+) -> Pair:
+    lesser = min(found[who].best.best for who in (engine.name, ours.name))
+    target = lesser - abs(lesser) * _SLACK[task.kind]
+    pair = Pair(target, [], [])
+    for i in range(given.rounds):
+        for who, runs in ((engine, pair.peer), (ours, pair.ours)):
+            if who.name == "mllib" and i > 0:
+                continue
+            ladder = _TIMED_AT.get(who.name, (_SWEEPS,))
+            settings = found[who.name].soonest(target).settings
+            who.load(task)
+            runs.append(train(who, task, settings, factors, ladder, Until(target, given.cap)))
+    return pair
+
+
+def _told(found: Search) -> dict[str, Any]:
+    return {
+        "settings_tried": len(found.runs),
+        "best": round(abs(found.best.best), 4),
+        "best_settings": found.best.settings,
+        "best_after_sweeps": found.best.sweeps_to(found.best.best),
+        "at_edge": found.at_edge,
+    }
+
+
+def _compared(pair: Pair) -> dict[str, Any]:
+    ours, peer = _medians(pair.ours, pair.target), _medians(pair.peer, pair.target)
+    return {
+        "target": round(abs(pair.target), 4),
+        "ours": ours,
+        "peer": peer,
+        "times_the_seconds": round(peer["seconds"] / ours["seconds"], 2),
+        "times_a_sweep": round(peer["sweep_seconds"] / ours["sweep_seconds"], 2),
+    }
+
+
+def _medians(runs: list[Run], target: float) -> dict[str, Any]:
+    """Return the medians of runs with the same settings; where the quality was not reached, the seconds spent."""
+    reached = [each.seconds_to(target) for each in runs]
+    return {
+        "settings": runs[0].settings,
+        "sweeps": runs[0].sweeps_to(target),
+        "seconds": round(float(np.median([s or r.seconds[-1] for s, r in zip(reached, runs, strict=True)])), 4),
+        "more_than": None in reached,
+        "sweep_seconds": round(float(np.median([each.sweep_seconds for each in runs])), 4),
+    }
+
+
+def _parity(name: str, task: Task, given: argparse.Namespace) -> dict[str, Any]:
+    _say(f"{name}: the objective beside implicit's")
+    found = [difference(task, given.factors[0], given.threads, seed, **_PARITY) for seed in range(_PARITY_SEEDS)]
+    return {"data": name, "factors": given.factors[0]} | _PARITY | {"differences": [round(d, 5) for d in found]}
+
+
+def _least(cases: list[dict[str, Any]], who: str, key: str) -> float | None:
+    """Return the worst of all cases for us."""
+    return min((case["pairs"][who][key] for case in cases if who in case["pairs"]), default=None)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print a table for each data set, feedback and number of factors."""
+    """Print two tables for each case: how engines were tuned, and how long they took."""
+    print(f"{result['threads']} threads; " + "; ".join(result["engines"].values()))
     for case in result["peers"]:
-        print(
-            f"\n{case['data']}: {case['ratings']:,} ratings, {case['feedback']}, {case['factors']} factors; "
-            f"to {case['metric']} {case['target']}"
-        )
-        print(f"{'':10} {'a sweep':>9} {'ratio':>6} {'to quality':>11} {'ratio':>6} {'best':>8}  settings")
-        for who, each in case["engines"].items():
-            sweep = f"{each['sweep_seconds']:7.3f} s {each['times_a_sweep']:6.2f}"
-            reached = f"{each['seconds_to_quality']:9.2f} s {each['times_the_seconds_to_quality']:6.2f}"
-            print(f"{who:10} {sweep} {reached} {each['best']:8.4f}  {each['settings']}")
+        print(f"\n{case['title']}: {case['ratings']:,} ratings")
+        print(f"{'tuned':9} {case['metric']:>8} {'tried':>6}  best settings")
+        for who, each in case["tuned"].items():
+            edge = f"  AT THE EDGE: {', '.join(each['at_edge'])}" if each["at_edge"] else ""
+            print(f"{who:9} {each['best']:8.4f} {each['settings_tried']:6}  {each['best_settings']}{edge}")
+        print(f"{'timed':9} {'a sweep':>9} {'ours':>9} {'ratio':>8}  to {case['metric']:>7} {'ours':>9} {'ratio':>8}")
+        for who, each in case["pairs"].items():
+            _show_pair(who, each)
+    for each in result["ours"]["parity_with_implicit"]:
+        over = ", ".join(f"{d:+.3%}" for d in each["differences"])
+        print(f"\n{each['data']}: our implicit objective over that of implicit, by seed: {over}")
+    print(f"\nworst ratios: seconds to the same quality {result['ratios']}, a sweep {result['ratios_a_sweep']}")
+
+
+def _show_pair(who: str, pair: dict[str, Any]) -> None:
+    peer, ours = pair["peer"], pair["ours"]
+    more = ">" if peer["more_than"] else " "
+    sweep = f"{peer['sweep_seconds']:7.3f} s {ours['sweep_seconds']:7.3f} s {pair['times_a_sweep']:8.2f}"
+    reached = f"{more}{peer['seconds']:8.3f} s {ours['seconds']:7.3f} s {more}{pair['times_the_seconds']:7.2f}"
+    print(f"{who:9} {sweep} {reached}   {pair['target']:.4f} in {peer['sweeps']} and {ours['sweeps']} sweeps")

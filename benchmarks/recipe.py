@@ -15,6 +15,8 @@ from pyarrow import csv
 from nextreel.train.engine import Cells
 
 _FACTORS = 8
+#: Pairs whose factors are held at a time.
+_BLOCK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,11 @@ def generated(n_users: int = 30_000, n_titles: int = 8_000, draws: int = 2_500_0
     pairs = np.unique(pairs)
     user, title = (pairs // n_titles).astype(np.int32), (pairs % n_titles).astype(np.int32)
     x, y = (rng.standard_normal((n, _FACTORS), np.float32) for n in (n_users, n_titles))
-    stars = np.float32(3.5) + np.einsum("nk,nk->n", x[user], y[title]) * np.float32(0.5 / np.sqrt(_FACTORS))
+    stars = np.empty(len(pairs), np.float32)
+    for begin in range(0, len(pairs), _BLOCK):
+        some = slice(begin, begin + _BLOCK)
+        stars[some] = np.einsum("nk,nk->n", x[user[some]], y[title[some]]) * np.float32(0.5 / np.sqrt(_FACTORS))
+    stars += np.float32(3.5)
     stars += rng.standard_normal(len(pairs), np.float32) * np.float32(0.7)
     halves = np.clip(np.round(stars * 2) / 2, 0.5, 5.0).astype(np.float32)
     return Ratings(n_users, n_titles, user, title, halves, np.zeros(len(pairs), np.int64))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,11 +21,20 @@ _SPREAD = 0.1
 
 @dataclass(frozen=True)
 class Sweep:
-    """Where training stands after a sweep over users and titles: its number from 1, the factors, the objective."""
+    """Where training stands after a sweep over users and titles: its number from 1, the factors, the objective.
+
+    The objective is a pass over all cells, made when it is asked for. It and the factors are those of this sweep until
+    the next one begins.
+    """
 
     number: int
     factors: Factors
-    objective: float
+    measure: Callable[[], float]
+
+    @property
+    def objective(self) -> float:
+        """What is minimised."""
+        return self.measure()
 
 
 def local_engine(
@@ -46,10 +56,8 @@ def local_engine(
             solve(of_users, found.titles, found.users, steps, threads)
             of_titles = _systems(by_title, found.users, objective, threads)
             solve(of_titles, found.users, found.titles, steps, threads)
-            if watch is not None:
-                value = loss(of_titles, found.titles, found.users, threads) + _rest(of_users, found.users)
-                if watch(Sweep(number, found, value)):
-                    break
+            if watch and watch(Sweep(number, found, partial(_objective, of_users, of_titles, found, threads))):
+                break
         return found
 
     return fit
@@ -71,6 +79,10 @@ def _systems(rows: Rows, other: Floats, objective: Objective, threads: int | Non
     if objective.kind == "explicit":
         return explicit(rows, objective.regularization)
     return implicit(rows, other, objective.regularization, objective.alpha, objective.scaling, threads)
+
+
+def _objective(of_users: Systems, of_titles: Systems, found: Factors, threads: int | None) -> float:
+    return loss(of_titles, found.titles, found.users, threads) + _rest(of_users, found.users)
 
 
 def _rest(of_users: Systems, users: Floats) -> float:

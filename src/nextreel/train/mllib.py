@@ -40,7 +40,9 @@ def mllib_engine(spark: SparkSession) -> Engine:
             ratingCol="value",
         )
         model = als.fit(_frame(spark, cells))
-        return Factors(_rows(model.userFactors, cells.n_users, k), _rows(model.itemFactors, cells.n_titles, k))
+        return Factors(
+            factor_rows(model.userFactors, cells.n_users, k), factor_rows(model.itemFactors, cells.n_titles, k)
+        )
 
     return fit
 
@@ -49,8 +51,8 @@ def _frame(spark: SparkSession, cells: Cells) -> DataFrame:
     return spark.createDataFrame(pa.table({"user": cells.user, "title": cells.title, "value": cells.value}))
 
 
-def _rows(factors: DataFrame, n: int, k: int) -> Floats:
-    """Return factors by row, (n, k): zero for rows that ALS never saw."""
+def factor_rows(factors: DataFrame, n: int, k: int) -> Floats:
+    """Return MLlib's factors by row, (n, k): zero for rows that ALS never saw."""
     found = factors.toArrow()
     rows = np.zeros((n, k), np.float32)
     values = found["features"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
