@@ -95,7 +95,7 @@ def event(kind: EventType, minute: float, offset: int = 0, **values: Any) -> Eve
     """An event, so many minutes after the start; what is not said is null."""
     said = {"type": kind, "timestamp": START + timedelta(minutes=minute)} | values
     in_order = tuple(said.get(field.name) for field in fields_of(kind))
-    return Event(kind, in_order, int((START.timestamp() + 60 * minute) * 1e6), 0, offset)
+    return Event(kind, in_order, int((START.timestamp() + 60 * minute) * 1e3), 0, offset)
 
 
 def deed(minute: float, user: str, title: str, verb: str = "rate", stars: float | None = None, **other: Any) -> Event:

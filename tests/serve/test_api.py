@@ -207,6 +207,16 @@ def test_problems(client: TestClient, method: str, path: str, body: dict[str, An
     assert said["detail"]
 
 
+def test_half_a_surrogate_pair_is_refused(client: TestClient) -> None:
+    for path, body in (
+        ("/v1/estimates", b'{"pairs": [{"user_id": "\\ud800", "content_id": "t01"}]}'),
+        ("/v1/recommendations", b'{"preferences": {"genres": ["\\ud800", "Drama"]}, "explain": true}'),
+        ("/v1/interactions", b'{"user_id": "\\ud800", "content_id": "t01", "event": "play"}'),
+    ):
+        answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422, path
+
+
 def test_an_event_that_is_too_new_is_refused(client: TestClient) -> None:
     later = (datetime.now(UTC) + timedelta(days=4000)).isoformat()
     answer = interaction(client, "u10", "t01", "play", timestamp=later)

@@ -103,6 +103,9 @@ def test_what_users_did_after_what_is_held_out_is_left_out() -> None:
     found = hold_out(data, settings("last", last_k=1))
     assert rows(found.test) == [(1, 2, 5)]
     assert rows(found.train) == [(1, 1, 1), (1, 8, 4), (2, 1, 9), (2, 8, 8), (3, 9, 9)]
+    split_by_time = hold_out(data, settings("time", since=datetime(2026, 1, 6, tzinfo=UTC)))
+    assert rows(split_by_time.test) == [(1, 2, 5), (2, 1, 9)]
+    assert rows(split_by_time.train) == [(1, 1, 1), (1, 8, 4)], "whoever did it"
     assert len(hold_out(data, settings("random")).train) >= 4, "a random part has no before and after"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from nextreel.serve.titles import Card
 from nextreel.settings import AffinityWeights
 
 Data = dict[str, Any]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Things of a kind that a reason names.
 _MOST_REASONS = 3
@@ -159,7 +160,7 @@ class Answers:
                 items.append(
                     {name: card[name] for name in ("content_id", "title", "type")}
                     | {"rating": _number(past.ratings[place]), "rated": bool(past.given[place])}
-                    | {"at": None if time == NO_TIME else datetime.fromtimestamp(time / 1e6, UTC)}
+                    | {"at": None if time == NO_TIME else _EPOCH + timedelta(microseconds=time)}
                 )
             return {
                 "user_id": user_id,

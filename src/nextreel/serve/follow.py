@@ -5,11 +5,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError as Refusal
 
-from nextreel.errors import KafkaError
+from nextreel.errors import NextreelError
 from nextreel.events.contract import EventType
 from nextreel.ingest.rows import Rejected, latest_at, read
 from nextreel.kafka.client import Heard, new_client, passes
@@ -20,6 +21,7 @@ from nextreel.serve.live import Event, Live
 from nextreel.settings import KafkaSettings
 
 _LOG = logging.getLogger(__name__)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Messages that are taken at a time, and those of them that a request waits for at the most: 1 ms.
 _SIP, _APPLIED = 1_000, 50
@@ -35,6 +37,8 @@ _CONFIG = {
     "enable.auto.commit": "false",
     # What Kafka has deleted is in the lake, and so in the model: the next one there is is where to go on.
     "auto.offset.reset": "earliest",
+    # The last offset may be a transaction's marker, which is no message: only so one learns of having come past it.
+    "enable.partition.eof": "true",
 }
 
 _Place = tuple[str, int]
@@ -67,12 +71,17 @@ class Follower(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._follow()
-            except (KafkaException, KafkaError) as error:
-                told = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-                if self.trouble != told:
-                    _LOG.warning("Kafka: %s", told)
-                self.trouble = told
-                self._stopping.wait(_PAUSE_SECONDS)
+            except (KafkaException, NextreelError) as error:
+                self._tell(error.args[0].str() if isinstance(error, KafkaException) else str(error))
+            except Exception as error:  # whatever it is, who follows no longer serves yesterday's answers
+                _LOG.exception("following the topics failed; it begins anew")
+                self._tell(repr(error))
+
+    def _tell(self, trouble: str) -> None:
+        if self.trouble != trouble:
+            _LOG.warning("Kafka: %s", trouble)
+        self.trouble = trouble
+        self._stopping.wait(_PAUSE_SECONDS)
 
     def stop(self) -> None:
         """Follow no longer."""
@@ -132,9 +141,12 @@ class Follower(threading.Thread):
     def _take(self, messages: list[Message]) -> None:
         for message in messages:
             if (error := message.error()) is not None:
-                if not passes(error):
+                if error.code() == Refusal._PARTITION_EOF:
+                    self._reached[message.topic(), message.partition()] = message.offset()
+                elif not passes(error):
                     raise KafkaException(error)
-                self._heard(error)
+                else:
+                    self._heard(error)
         valid = [message for message in messages if message.error() is None]
         if valid:
             self.trouble = ""
@@ -146,12 +158,19 @@ class Follower(threading.Thread):
             self._reached[message.topic(), message.partition()] = message.offset() + 1
 
     def _events(self, messages: Iterable[Message]) -> Iterator[Event]:
-        latest = latest_at(datetime.now(UTC))
         for message in messages:
-            topic = message.topic()
+            topic, sent = message.topic(), message.timestamp()[1]
             try:
-                kind, values, _ = read(message.value(), topic, self._types[topic], latest)
+                kind, values, _ = read(message.value(), topic, self._types[topic], latest_at(_arrival(sent)))
             except Rejected:  # ingest has it in quarantine
                 self.rejected += 1
                 continue
-            yield Event(kind, values, message.timestamp()[1], message.partition(), message.offset())
+            yield Event(kind, values, sent, message.partition(), message.offset())
+
+
+def _arrival(sent: int) -> datetime:
+    """Return when a message was sent, in milliseconds since 1970: the same for every server, whenever it reads."""
+    try:
+        return _EPOCH + timedelta(milliseconds=sent)
+    except OverflowError:
+        return _EPOCH

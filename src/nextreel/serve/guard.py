@@ -87,7 +87,7 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._settings.max_body_bytes:
             return 413, f"a body has at most {self._settings.max_body_bytes:,} bytes", {}
-        if scope["method"] in ("POST", "PUT") and headers.get("content-type", "").split(";")[0] != "application/json":
+        if scope["method"] in ("POST", "PUT") and _media_type(headers) != "application/json":
             return 415, "send application/json", {}
         key = headers.get("x-api-key")
         client = scope["client"][0] if scope.get("client") else ""
@@ -105,8 +105,9 @@ class Guard:
         if rate == 0:
             return True
         now = time.monotonic()
-        known = self._clients.pop(client, None) or _Allowance(rate, now)
-        known.left, known.at = min(rate, known.left + (now - known.at) * rate), now
+        most = max(1.0, rate)
+        known = self._clients.pop(client, None) or _Allowance(most, now)
+        known.left, known.at = min(most, known.left + (now - known.at) * rate), now
         self._clients[client] = known
         if len(self._clients) > _CLIENTS:
             self._clients.popitem(last=False)
@@ -137,13 +138,13 @@ class Guarded:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, begun = time.perf_counter(), 500, False
         scope.setdefault("state", {})
 
         async def sent(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -154,7 +155,11 @@ class Guarded:
             code, detail, more = refused
             await problem(code, detail, more)(scope, receive, sent)
         else:
-            await self._app(scope, self._limited(receive), sent)
+            try:
+                await self._app(scope, self._limited(receive), sent)
+            except Exception:  # its handler has logged it, and answered, unless an answer had begun
+                if not begun:
+                    await problem(500, "The server made a mistake; its log says which.")(scope, receive, sent)
         self._guard.told(scope, status, time.perf_counter() - began)
 
     def _limited(self, receive: Receive) -> Receive:
@@ -178,3 +183,7 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0].lower() + "]"
     return host.partition(":")[0].lower()
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import nsmallest
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -22,7 +24,6 @@ from nextreel.model.rank import Catalogue, Pairs
 from nextreel.model.recommend import Strategy
 from nextreel.model.snapshot import Snapshot
 from nextreel.model.solve import Rows
-from nextreel.model.traits import concatenated
 from nextreel.serve.people import Past, People, Person, Profile
 from nextreel.serve.popular import Popular
 from nextreel.serve.titles import Choice, Titles
@@ -30,6 +31,8 @@ from nextreel.settings import RatingsSettings, ServeSettings
 
 #: Titles that a diverse list chooses from, for each that it has.
 _CHOICE_OF = 5
+#: So many users' ratings say what a newcomer among titles is like until the next training.
+_MOST_RATERS = 200
 
 _TRAITS = {
     "generos": "genres",
@@ -86,14 +89,22 @@ class Listed:
 class Live:
     """The state. Safe for threads: one may apply events while others ask."""
 
-    def __init__(self, version: str, model: Model, snapshot: Snapshot, ratings: RatingsSettings, serve: ServeSettings):
+    def __init__(
+        self,
+        version: str,
+        model: Model,
+        snapshot: Snapshot,
+        ratings: RatingsSettings,
+        serve: ServeSettings,
+        trained_at: int | None = None,
+    ):
         self.version = version
         self.model = model
         self.snapshot = snapshot
         self.lock = threading.RLock()
         self.titles = Titles(model, snapshot.titles)
         self.people = People(model, snapshot, self.titles, ratings.implicit)
-        self.popular = Popular(model.popularity, snapshot.history, serve.trending_half_life_hours)
+        self.popular = Popular(model.popularity, snapshot.history, serve.trending_half_life_hours, trained_at)
         self._catalogue = Catalogue.of(model.ranking_factors.titles)
         self._of_users = FoldIn.of(model.users, model.biases.mean, model.feedback)
         self._raters: dict[int, set[int]] = {}
@@ -132,7 +143,9 @@ class Live:
         deeds = self.people.did(user_id, title, Verb(values["evento"]), values["calificacion"], moment)
         if deeds is None:
             return
-        now = deeds.time if before is None else max(before, deeds.time)
+        # What is said to happen long after it was sent does not trend until the end of days.
+        time = min(deeds.time, moment[1] * 1000)
+        now = time if before is None else max(before, time)
         if before is None or now > before:
             self.popular.did(title, before, now)
         user = self.people.ids.add(user_id)
@@ -161,18 +174,16 @@ class Live:
     def _new_titles(self, rows: Ints) -> Estimate:
         """Solve for newcomers from what was said of them so far, and weigh it with their traits."""
         new = self.model.newcomers.titles
-        expected = new.expect(concatenated([self.titles.card(row).traits() for row in rows.tolist()]))
-        raters = [self._raters.get(row, set()) for row in rows.tolist()]
+        each = [new.expect_one(self.titles.card(row).values()) for row in rows.tolist()]
+        expected = _stacked(each)
+        raters = [self._chosen_raters(row) for row in rows.tolist()]
         # In an order that does not tell in which they came: sums of floats depend on it.
-        users = sorted(set().union(*raters), key=self.people.ids.name)
+        users = sorted({user for own in raters for user in own}, key=self.people.ids.name)
         place = {user: n for n, user in enumerate(users)}
         if not users:
             none = np.zeros(len(rows), np.int64)
             return new.weigh(expected, none, none, expected)
-        anchors = [self.people.anchor(user) for user in users]
-        other = Estimate(
-            *(np.concatenate(parts) for parts in zip(*(vars(each).values() for each in anchors), strict=True))
-        )
+        other = _stacked([self.people.anchor(user) for user in users])
         cells = [
             (n, place[user], *self.people.counts(user, row)[:2])
             for n, (row, own) in enumerate(zip(rows.tolist(), raters, strict=True))
@@ -183,6 +194,13 @@ class Live:
         rating = Rows.of(title[given], user[given], stars[given], len(rows))
         solved = self._of_users.given(other).solve(liking, rating, threads=1)
         return new.weigh(solved, liking.counts, rating.counts, expected)
+
+    def _chosen_raters(self, title: int) -> list[int]:
+        """Return whose ratings a newcomer among titles is solved from: of many some, the same whoever came first."""
+        own = self._raters.get(title, set())
+        if len(own) <= _MOST_RATERS:
+            return list(own)
+        return nsmallest(_MOST_RATERS, own, key=lambda row: _scattered(self.people.ids.name(row)))
 
     # Questions
 
@@ -238,7 +256,9 @@ class Live:
             rows = np.flatnonzero(mask)
             factors = self.titles.of(rows).ranking
             norms = np.linalg.norm(factors, axis=1)
-            cosines = np.divide(factors @ own, norms * norm, out=np.zeros(len(rows), np.float32), where=norms > 0)
+            cosines = np.divide(
+                _products(factors, own), norms * norm, out=np.zeros(len(rows), np.float32), where=norms > 0
+            )
             n = asked.offset + asked.count
             best = np.lexsort((self.titles.places[rows], -cosines))[asked.offset : n]
             return rows[best], cosines[best]
@@ -246,7 +266,7 @@ class Live:
     def predict(self, person: Person, titles: Ints) -> Floats:
         """Return the ratings that a person is predicted to give, (n,), within 0.5 to 5."""
         other, own = self.titles.of(titles), person.estimate
-        stars = np.float32(self.model.biases.mean) + own.bias[0] + other.bias + other.rating @ own.rating[0]
+        stars = np.float32(self.model.biases.mean) + own.bias[0] + other.bias + _products(other.rating, own.rating[0])
         found: Floats = np.clip(stars, RATING_MIN, RATING_MAX)
         return found
 
@@ -283,7 +303,7 @@ class Live:
         allowed[beyond[beyond < len(allowed)]] = False
         added = np.flatnonzero(allowed)
         rows = np.concatenate([rows, added + n_known])
-        scores = np.concatenate([scores, new[added] @ user])
+        scores = np.concatenate([scores, _products(new[added], user)])
         order = np.lexsort((self.titles.places[rows], -scores))[:k]
         return rows[order], scores[order]
 
@@ -297,6 +317,22 @@ def _top(catalogue: Catalogue, user: Floats, k: int, exclude: Ints, allowed: Mas
     rows, scores = catalogue.top_k(user[None], k, pairs, allowed)
     n = int(np.count_nonzero(rows[0] >= 0))
     return rows[0, :n], scores[0, :n]
+
+
+def _products(rows: Floats, vector: Floats) -> Floats:
+    """Return rows @ vector, (n,): each the same wherever it stands among how many, which BLAS does not promise."""
+    found: Floats = (rows * vector).sum(axis=1)
+    return found
+
+
+def _stacked(rows: Sequence[Estimate]) -> Estimate:
+    """Return estimates one after another."""
+    return Estimate(*(np.concatenate(parts) for parts in zip(*(vars(each).values() for each in rows), strict=True)))
+
+
+def _scattered(name: str) -> tuple[int, str]:
+    """Return what orders names as if by chance, everywhere alike."""
+    return crc32(name.encode("utf-8", "surrogatepass")), name
 
 
 def _microseconds(time: datetime) -> int:

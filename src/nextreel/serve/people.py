@@ -24,6 +24,9 @@ from nextreel.settings import ImplicitRatings
 #: When an interaction happened, and what decides between two of the same moment: Kafka's time and the event's id.
 DeedMoment = tuple[int, int, str]
 
+#: Users with events whose factors are kept; those asked for longest ago go first, and are solved for anew.
+_MOST_PEOPLE = 100_000
+
 _LISTS = ("genres", "directors", "actors", "decades")
 
 
@@ -230,9 +233,14 @@ class People:
 
     def person(self, row: int) -> Person:
         """Return a user as they are now."""
-        found = self._people.get(row)
-        if found is None:
-            found = self._people[row] = self._made(row, self.past(row))
+        if row < self.ids.n_known and row not in self._deeds and row not in self._declared:
+            model = self._model.users.take(np.array([row]))
+            n = int(self._snapshot.history.start[row + 1] - self._snapshot.history.start[row])
+            return Person(model, _strategy(model, n), n)
+        found = self._people.pop(row, None) or self._solved(self.profile(row), self.past(row))
+        self._people[row] = found
+        if len(self._people) > _MOST_PEOPLE:
+            del self._people[next(iter(self._people))]
         return found
 
     def stranger(self, profile: Profile, past: Past) -> Person:
@@ -259,13 +267,6 @@ class People:
         """Have those who rated newcomers among titles solved for anew."""
         for row in self._with_new_titles:
             self._people.pop(row, None)
-
-    def _made(self, row: int, past: Past) -> Person:
-        if row < self.ids.n_known and row not in self._deeds and row not in self._declared:
-            model, n = self._model, len(past.titles)
-            estimate = model.users.take(np.array([row]))
-            return Person(estimate, _strategy(estimate, n), n)
-        return self._solved(self.profile(row), past)
 
     def _solved(self, profile: Profile, past: Past) -> Person:
         new = self._model.newcomers.users

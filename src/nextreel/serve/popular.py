@@ -24,10 +24,12 @@ _MOST = 500.0
 class Popular:
     """How popular titles are, and how much they trend; both change with every event."""
 
-    def __init__(self, popularity: Floats, history: History, half_life_hours: float):
+    def __init__(self, popularity: Floats, history: History, half_life_hours: float, latest: int | None = None):
+        """Weigh a history, none of which counts as later than ``latest``, in microseconds since 1970."""
         self._half_life = half_life_hours * _HOUR
-        known = history.times[history.times != NO_TIME]
-        self._reference = int(known.max()) if len(known) else 0
+        newest = max(int(history.times.max(initial=NO_TIME)), 0)
+        self._reference = newest if latest is None else min(newest, latest)
+        self._latest = latest
         self._popularity: Grown[np.float64] = Grown(popularity.astype(np.float64))
         self._trend: Grown[np.float64] = Grown(self._weighed(history, len(popularity)))
         self._dirty = True
@@ -39,7 +41,7 @@ class Popular:
             part = slice(begin, begin + _BLOCK)
             times = history.times[part]
             there = times != NO_TIME
-            weights = self._weight(times[there])
+            weights = self._weight(times[there] if self._latest is None else np.minimum(times[there], self._latest))
             found += np.bincount(history.titles[part][there], weights, n_titles)
         return found
 

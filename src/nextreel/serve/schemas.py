@@ -12,6 +12,12 @@ from nextreel.serve.live import Asked as Wish
 from nextreel.serve.titles import Choice
 
 
+def _utf8(value: str) -> str:
+    """Refuse half a surrogate pair, which JSON can write and UTF-8 cannot."""
+    value.encode()
+    return value
+
+
 def _age_rating(value: str) -> str:
     if value not in MATURITY:
         raise ValueError(f"must be one of {', '.join(MATURITY)}")
@@ -22,8 +28,8 @@ def _age_rating(value: str) -> str:
 MOST_COUNT, MOST_OFFSET = 100, 900
 MOST_TITLES = 100
 
-Id = Annotated[str, Field(min_length=1, max_length=256)]
-Text = Annotated[str, Field(min_length=1, max_length=512)]
+Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_utf8)]
+Text = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_utf8)]
 Texts = Annotated[list[Text], Field(max_length=50)]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, description="titles on a page")]
 Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET, description="titles to leave out at the top")]

@@ -7,6 +7,7 @@ requests. One that cannot be loaded is refused, and the one in use stays.
 import logging
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -23,8 +24,8 @@ from nextreel.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-#: How often the store is looked at, and how long a new model may take to catch up before it takes over as it is.
-_LOOK_SECONDS, _CATCH_UP_SECONDS = 1.0, 300.0
+#: How often the store is looked at.
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Serving:
         if self._in_use is None:
             return self._refused or "there is no model yet: `nextreel train` makes one"
         follower = self._in_use.follower
+        if not follower.is_alive():
+            return "following the topics has stopped"
         if not follower.is_ready:
             return f"catching up with the topics: {follower.applied:,} events so far {follower.trouble}".strip()
         return ""
@@ -116,26 +119,29 @@ class Serving:
                 if current is not None and current != tried:
                     tried = current
                     self._take(current)
-            except (ModelError, OSError) as error:
+            except Exception as error:  # a version that is damaged in whatever way is refused, and watching goes on
                 self._refused = f"model {tried} cannot be used: {error}"
                 self.metrics.refused.inc()
-                _LOG.error("%s", self._refused)
+                _LOG.error("%s", self._refused, exc_info=not isinstance(error, ModelError | OSError))
             self._tell()
             self._stopping.wait(_LOOK_SECONDS)
 
     def _take(self, version: str) -> None:
         """Load a version, catch up, and have it take over."""
         model, snapshot, facts = self._store.load_to_serve(version)
-        live = Live(version, model, snapshot, self._settings.ratings, self._settings.serve)
+        made = facts.get("created_at")
+        trained_at = None if made is None else round(datetime.fromisoformat(made).timestamp() * 1e6)
+        live = Live(version, model, snapshot, self._settings.ratings, self._settings.serve, trained_at)
         follower = Follower(self._settings.kafka, live, facts.get("kafka_offsets", {}))
         follower.start()
         before = self._in_use
         if before is None:  # better an answer without the last events than none
             follower.wait(0.0)
-        else:
-            for _ in range(int(_CATCH_UP_SECONDS * 10)):
-                if follower.wait(0.1) or self._stopping.is_set():
-                    break
+        else:  # however long it takes: without the events since its training it knows less than the one in use
+            while not follower.wait(0.1):
+                if self._stopping.is_set() or self._store.current() != version:
+                    follower.stop()
+                    return
         self._in_use = _InUse(facts, Answers(live, self._settings.ratings.weights), follower)
         self._refused = ""
         self.metrics.swaps.inc()

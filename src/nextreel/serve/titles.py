@@ -56,6 +56,11 @@ class Card:
         }
         return {**lists, "age_rating": pa.array([self.age_rating], pa.string())}
 
+    def values(self) -> dict[str, list[str]]:
+        """Return the same as plain values, by kind."""
+        found = {name: [value for value in getattr(self, name) or () if value is not None] for name in _LISTS}
+        return found | {"age_rating": [] if self.age_rating is None else [self.age_rating]}
+
     def marks(self) -> set[str]:
         """Return the names of the masks that the title is in."""
         found = {"offered"} | {f"genres {genre}" for genre in self.genres or ()}
@@ -237,7 +242,9 @@ class Titles:
         found = self._remembered.get(choice)
         if found is None or len(found.mask) < len(self):
             found = self._remembered[choice] = self._look_up(choice)
-            while len(self._remembered) > _REMEMBERED or self._held() > _REMEMBERED_ROWS:
+            while len(self._remembered) > _REMEMBERED or (
+                len(self._remembered) > 1 and self._held() > _REMEMBERED_ROWS
+            ):
                 self._remembered.popitem(last=False)
         self._remembered.move_to_end(choice)
         return found

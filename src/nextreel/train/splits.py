@@ -4,7 +4,7 @@ Only observed ratings are held out where there are any, else implicit ones, else
 quality. And the training part is as it would be if the held-out ratings had never been given: whom they leave with
 too few observed ratings has simulated ones, where those are made, and those may be of titles that are held out.
 Otherwise a model could learn from the gaps among simulated ratings what it will be asked for. Where times decide, what
-else a user did after the first rating that is held out is left out as well.
+else was done after the first rating that is held out is left out as well.
 """
 
 from collections.abc import Callable
@@ -55,14 +55,21 @@ def hold_out(data: Dataset, settings: Settings) -> Split:
     Raises `ModelError` where times decide and are not known.
     """
     mask, protocol, held_out = _rule(data, settings)
-    later = _later(data, mask) if protocol["split"] != "random" else np.zeros(len(data), np.bool_)
+    later = _later(data, mask, protocol["split"]) if mask.any() else mask
     return Split(data.where(~mask & ~later), data.where(mask), protocol, held_out)
 
 
-def _later(data: Dataset, mask: Mask) -> Mask:
-    """Return what else each user did (n,) since the first of their ratings that a mask holds out."""
+def _later(data: Dataset, mask: Mask, kind: object) -> Mask:
+    """Return what else was done (n,) that training would not have known of yet.
+
+    Since the first rating that a mask holds out: by anybody where a moment divides all of them, by the same user where
+    each has their own. A random part has no before and after.
+    """
     first = np.full(data.n_users, np.datetime64("9999-12-31", "us"))
-    np.minimum.at(first, data.user[mask], data.timestamp[mask])
+    if kind == "last":
+        np.minimum.at(first, data.user[mask], data.timestamp[mask])
+    elif kind == "time":
+        first[:] = data.timestamp[mask].min()
     later: Mask = data.implicit & ~mask & (data.timestamp >= first[data.user])
     return later
 
