@@ -104,10 +104,11 @@ def test_users_as_they_are_now(spark: SparkSession, lake: Lake) -> None:
             "actors": None,
             "decades": ["1990s"],
             "age_rating": "R",
+            "updated_at": START + timedelta(minutes=9),
         },
         # An update is the whole of what is known: the actors are gone.
         "u2": dict.fromkeys(["genres", "directors", "actors", "decades", "age_rating"])
-        | {"user_id": "u2", "username": "Bo II"},
+        | {"user_id": "u2", "username": "Bo II", "updated_at": START + timedelta(minutes=2)},
     }
 
 
@@ -157,6 +158,9 @@ def test_titles_are_movies_and_series_together(spark: SparkSession, lake: Lake) 
             "actors": None,
             "decades": ["1990s"],
             "age_rating": None,
+            "seasons": None,
+            "episodes": None,
+            "updated_at": START + timedelta(minutes=2),
         },
         "s1": {
             "content_id": "s1",
@@ -167,6 +171,9 @@ def test_titles_are_movies_and_series_together(spark: SparkSession, lake: Lake) 
             "actors": ["Fox"],
             "decades": None,
             "age_rating": "TV-14",
+            "seasons": "6",
+            "episodes": None,
+            "updated_at": START + timedelta(minutes=1),
         },
     }
 
@@ -180,6 +187,7 @@ def test_titles_of_one_kind_alone(spark: SparkSession, lake: Lake, table: str, k
 def test_an_empty_lake_has_nobody_and_nothing(spark: SparkSession, lake: Lake) -> None:
     assert tables.users(spark, lake).count() == 0
     assert tables.titles(spark, lake).columns == [
-        "content_id", "type", "title", "genres", "directors", "actors", "decades", "age_rating"
+        "content_id", "type", "title", "genres", "directors", "actors", "decades", "age_rating",
+        "seasons", "episodes", "updated_at",
     ]  # fmt: skip
     assert tables.titles(spark, lake).count() == 0
