@@ -31,7 +31,7 @@ _RANK_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 1.0, 15.0, 1.0
 
 _CONFIG = {
     "isolation.level": "read_committed",
-    "fetch.wait.max.ms": "10",
+    "fetch.wait.max.ms": "25",
     "fetch.queue.backoff.ms": "2",
     "group.id": "nextreel-serve",
     "enable.auto.commit": "false",
