@@ -1,8 +1,9 @@
 """From an event that Kafka has acknowledged to a changed answer, while a thousand other events flow a second.
 
 Three kinds: a user watches the title at the top of their list, which must then be gone; a user who is new declares a
-genre, and must get a list that follows it; a title that is new must be recommended to somebody it fits. The server is
-asked again and again until its answer has changed. There is no peer to run beside it, so ``peers`` is empty.
+genre, and must get a list that follows it; a title that is new must be recommended to somebody who asks for a genre
+that it alone has. The server is asked again and again until its answer has changed. There is no peer to run beside it,
+so ``peers`` is empty.
 """
 
 import argparse
@@ -95,13 +96,12 @@ class _Changes:
         )
 
     def _new_title(self, k: int) -> float:
-        """For the new users that like its genre, who have seen nothing: it must be among their first hundred."""
-        title, genre = f"fresh{k}", GENRES[k % len(GENRES)]
-        event = {"type": "movie", "id": title, "titulo": title, "generos": [genre]}
+        """In a list of a user who likes its genre, among titles of another genre that it has alone."""
+        title, genre, own = f"fresh{k}", GENRES[k % len(GENRES)], f"Fresh{k}"
+        event = {"type": "movie", "id": title, "titulo": title, "generos": [genre, own]}
         acknowledged = self._send(self._topics.movies, event)
         user = f"fresh{k % len(GENRES)}"
-        query = f"?count=100&genre={genre.replace(' ', '%20')}"
-        return self._until(acknowledged, lambda: title in self._list(user, query))
+        return self._until(acknowledged, lambda: title in self._list(user, f"?genre={own}"))
 
     def _send(self, topic: str, event: dict[str, Any]) -> float:
         """Produce one event; return when Kafka had it."""
