@@ -35,7 +35,7 @@ class Recommender:
         self._personal = Catalogue.of(model.ranking_factors.titles)
         self._popular = Catalogue.of(model.popularity[:, None])
 
-    def recommend(self, users: Ints, k: int, seen: Pairs) -> Recommendations:
+    def recommend(self, users: Ints, k: int, seen: Pairs, threads: int | None = None) -> Recommendations:
         """Recommend ``k`` titles to each of ``users`` (rows, (n,)), but none that they, of all users, have ``seen``."""
         excluded = seen.rows(users)
         personal = self._model.known_users[users]
@@ -45,7 +45,7 @@ class Recommender:
         own = self._model.ranking_factors.users[users]
         for group, factors, catalogue in ((personal, own, self._personal), (~personal, ones, self._popular)):
             rows = np.flatnonzero(group)
-            titles[rows] = catalogue.top_k(factors[rows], k, excluded.rows(rows), self._offered)[0]
+            titles[rows] = catalogue.top_k(factors[rows], k, excluded.rows(rows), self._offered, threads)[0]
         found = titles >= 0
         ratings = np.full(titles.shape, np.nan, np.float32)
         ratings[found] = self._model.predict(np.repeat(users, found.sum(1)), titles[found])

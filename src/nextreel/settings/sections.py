@@ -242,6 +242,13 @@ class EvaluationSettings(Section):
 class ExportSettings(Section):
     """What is written for people."""
 
+    engine: Literal["auto", "local", "spark"] = Field(
+        "auto", description="lists made on this machine or on Spark; auto: on this machine up to local_megabytes"
+    )
+    local_megabytes: Positive = Field(
+        2000,
+        description="memory that auto takes on this machine, at the most, as estimated from users and interactions",
+    )
     top_k: Positive = Field(10, le=1000, description="recommendations a user")
 
 
