@@ -99,6 +99,10 @@ def test_a_lake_with_a_model(unreachable: Settings) -> None:
     with_model(unreachable)
     unreachable.exports.mkdir()
     (unreachable.exports / "final_recommendations.csv").write_text("user_id\n")
+    for folder in ("final_recommendations.parquet", ".being-written"):
+        (unreachable.exports / folder).mkdir()
+        for part in ("part-0", "part-1"):
+            (unreachable.exports / folder / part).write_text("PAR1")
     found = status(unreachable, NOW)
     assert (found.last_batch, found.ingest_process) == (1, None)
     assert {t.table: (t.rows, t.files) for t in found.tables} == {
@@ -107,7 +111,7 @@ def test_a_lake_with_a_model(unreachable: Settings) -> None:
     assert found.newest_event_at == NOW - timedelta(seconds=20)
     assert found.quarantine_all == Share(1, 8)
     assert found.quarantine_last_hour == Share(1, 5)
-    assert found.exports == {"final_recommendations.csv": 8}
+    assert found.exports == {"final_recommendations.csv": 8, "final_recommendations.parquet": 8}
     assert found.model is not None
     assert found.model.data == {"ratings": 12}
     console = Console(width=150, record=True, file=open(os.devnull, "w"))  # noqa: SIM115

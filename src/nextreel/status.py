@@ -158,7 +158,9 @@ def _model(settings: Settings) -> ModelStatus | None:
 
 
 def _exports(folder: Path) -> dict[str, int]:
-    return {f.relative_to(folder).as_posix(): f.stat().st_size for f in sorted(folder.rglob("*")) if f.is_file()}
+    """Return the bytes of each file or folder of files; what is hidden is being written."""
+    shown = [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
+    return {path.name: sum(f.stat().st_size for f in (path, *path.rglob("*")) if f.is_file()) for path in shown}
 
 
 def show(console: Console, found: Status) -> None:

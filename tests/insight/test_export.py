@@ -1,74 +1,52 @@
-"""The recommendations as CSV: complete, in order, harmless, and written whole or not at all."""
+"""The recommendations as files: complete, in order, harmless, and written whole or not at all."""
 
 import csv
-import signal
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from tests.model.models import make_model
+from tests.model.test_lists import MODEL, TITLES, USERS, seen
 
-from nextreel.insight.export import FILE_NAME, recommendations, recommendations_table, write_recommendations
-from nextreel.model.model import Biases, Factors
-from nextreel.model.rank import Pairs
+from nextreel.errors import LakeError
+from nextreel.insight.export import FILE_NAME, PARQUET, write_parts, write_recommendations
+from nextreel.model.lists import SCHEMA, recommendations, recommendations_table
 
 COLUMNS = ["user_id", "username", "rank", "content_id", "title", "type", "genres", "predicted_rating"]
-FILES = [FILE_NAME, "final_recommendations.parquet"]
-STRINGS = pa.list_(pa.string())
-SCHEMA = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("username", pa.string()),
-        ("rank", pa.int32()),
-        ("content_id", pa.string()),
-        ("title", pa.string()),
-        ("type", pa.string()),
-        ("genres", STRINGS),
-        ("predicted_rating", pa.float32()),
-    ]
-)
-
-
-def f32(rows: Any) -> NDArray[np.float32]:
-    return np.array(rows, np.float32)
-
-
-#: The first user likes late titles, the second early ones; nothing is known of the third.
-MODEL = make_model(
-    user_ids=pa.array(["u1", "u2", "u3"]),
-    title_ids=pa.array(["t1", "t2", "t3", "t4"]),
-    biases=Biases(3.0, f32([0.25, -0.25, 0]), f32([0, 0.125, 0.5, 5])),
-    rating_factors=Factors(f32(np.zeros((3, 1))), f32(np.zeros((4, 1)))),
-    ranking_factors=Factors(f32([[1], [-1], [0]]), f32([[1], [2], [3], [4]])),
-    popularity=f32([2, 9, 5, 1]),
-)
-USERS = pa.table({"user_id": ["u3", "u2", "u1"], "username": ["Cleo", "Bo", "Ann"]})
-TITLES = pa.table(
-    {
-        "content_id": ["t4", "t2", "t3", "t1"],
-        "title": ["Four", "Two", "Three", "One"],
-        "type": ["movie", "series", "movie", "movie"],
-        "genres": pa.array([["War"], ["Drama", "Crime"], None, []], STRINGS),
-    }
-)
-
-
-def seen(*pairs: tuple[int, int]) -> Pairs:
-    users, titles = (np.array([p[i] for p in pairs], np.int64) for i in (0, 1))
-    return Pairs.of(users, titles, 3)
+FILES = [FILE_NAME, PARQUET]
 
 
 def write_csv(found: pa.Table, folder: Path) -> Path:
     return write_recommendations([found], folder)
+
+
+def in_parts(tables: Iterable[pa.Table], folder: Path) -> None:
+    """Write a Parquet file for each table."""
+    folder.mkdir()
+    for number, part in enumerate(tables):
+        with (folder / f"part-{number:05}-{uuid4()}.parquet").open("wb") as file:
+            pq.write_table(part, file)
+
+
+#: How recommendations become files: on this machine, and on Spark.
+WRITERS: dict[str, Callable[[Iterable[pa.Table], Path], Path]] = {
+    "file": write_recommendations,
+    "parts": lambda tables, folder: write_parts(partial(in_parts, tables), folder),
+}
+
+
+def shown(folder: Path) -> list[str]:
+    """What a folder has that is not hidden, and of what is hidden, what a kill has left."""
+    return sorted(p.name for p in folder.iterdir() if p.name != ".lock")
 
 
 def read(path: Path) -> list[list[str]]:
@@ -83,70 +61,6 @@ def row(**cells: Any) -> dict[str, Any]:
 
 def table(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), SCHEMA)
-
-
-# The table
-
-
-def test_everyone_in_order_of_user_and_rank() -> None:
-    found = recommendations_table(MODEL, seen(), USERS, TITLES, 2)
-    assert found.schema.equals(SCHEMA)
-    assert [tuple(r.values()) for r in found.to_pylist()] == [
-        ("u1", "Ann", 1, "t4", "Four", "movie", ["War"], 5.0),
-        ("u1", "Ann", 2, "t3", "Three", "movie", None, 3.75),
-        ("u2", "Bo", 1, "t1", "One", "movie", [], 2.75),
-        ("u2", "Bo", 2, "t2", "Two", "series", ["Drama", "Crime"], 2.875),
-        ("u3", "Cleo", 1, "t2", "Two", "series", ["Drama", "Crime"], 3.125),
-        ("u3", "Cleo", 2, "t3", "Three", "movie", None, 3.5),
-    ]
-
-
-def lists(found: pa.Table) -> dict[str, list[str]]:
-    own: dict[str, list[str]] = {}
-    for user, title in zip(found["user_id"].to_pylist(), found["content_id"].to_pylist(), strict=True):
-        own.setdefault(user, []).append(title)
-    return own
-
-
-def test_what_a_user_has_rated_is_not_recommended() -> None:
-    found = recommendations_table(MODEL, seen((0, 3), (1, 1), (2, 1), (2, 2)), USERS, TITLES, 3)
-    assert lists(found) == {"u1": ["t3", "t2", "t1"], "u2": ["t1", "t3", "t4"], "u3": ["t1", "t4"]}
-
-
-def test_titles_that_the_catalogue_lacks_are_not_recommended() -> None:
-    found = recommendations_table(MODEL, seen((1, 1)), USERS, TITLES.slice(1, 2), 3)
-    assert lists(found) == {"u1": ["t3", "t2"], "u2": ["t3"], "u3": ["t2", "t3"]}
-    assert found["rank"].to_pylist() == [1, 2, 1, 1, 2]
-
-
-def test_titles_that_the_model_lacks_are_no_trouble() -> None:
-    newer = pa.concat_tables([TITLES.slice(0, 2), TITLES.slice(2).set_column(0, "content_id", pa.array(["t9", "t1"]))])
-    assert lists(recommendations_table(MODEL, seen(), USERS, newer, 9))["u1"] == ["t4", "t2", "t1"]
-
-
-@pytest.mark.parametrize("users", [USERS.slice(1, 1), USERS.slice(0, 0)], ids=["one profile", "no profile"])
-def test_users_without_a_profile_have_lists_but_no_name(users: pa.Table, tmp_path: Path) -> None:
-    found = recommendations_table(MODEL, seen(), users, TITLES, 1)
-    names = dict(zip(users["user_id"].to_pylist(), users["username"].to_pylist(), strict=True))
-    assert found["user_id"].to_pylist() == ["u1", "u2", "u3"]
-    assert found["username"].to_pylist() == [names.get(u) for u in ("u1", "u2", "u3")]
-    assert [r[1] for r in read(write_csv(found, tmp_path))[1:]] == [names.get(u, "") for u in ("u1", "u2", "u3")]
-
-
-def test_an_empty_catalogue(tmp_path: Path) -> None:
-    found = recommendations_table(MODEL, seen(), USERS, TITLES.slice(0, 0), 3)
-    assert found.num_rows == 0
-    assert read(write_csv(found, tmp_path)) == [COLUMNS]
-
-
-@pytest.mark.parametrize("block_users", [1, 2, 3, 100])
-def test_blocks_of_users_make_one_table(block_users: int) -> None:
-    found = list(recommendations(MODEL, seen((0, 3)), USERS, TITLES, 2, block_users))
-    assert len(found) == -(-3 // block_users)
-    assert pa.concat_tables(found).equals(recommendations_table(MODEL, seen((0, 3)), USERS, TITLES, 2))
-
-
-# The file
 
 
 def test_parquet_holds_the_same(tmp_path: Path) -> None:
@@ -167,7 +81,7 @@ def test_what_fails_on_the_way_leaves_the_old_files(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_recommendations(broken(), tmp_path)
     assert path.read_bytes() == old
-    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
+    assert shown(tmp_path) == FILES
 
 
 def test_file(tmp_path: Path) -> None:
@@ -182,7 +96,7 @@ def test_file(tmp_path: Path) -> None:
         ["u3", "Cleo", "1", "t2", "Two", "series", "Drama|Crime", "3.125"],
         ["u3", "Cleo", "2", "t3", "Three", "movie", "", "3.5"],
     ]
-    assert sorted(p.name for p in path.parent.iterdir()) == FILES
+    assert shown(path.parent) == FILES
 
 
 def test_predicted_ratings_have_three_decimals(tmp_path: Path) -> None:
@@ -237,35 +151,73 @@ def test_the_old_file_is_replaced(tmp_path: Path) -> None:
     write_csv(table(row(), row(rank=2)), tmp_path)
     path = write_csv(table(row(title="Other")), tmp_path)
     assert [r[4] for r in read(path)] == ["title", "Other"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
+    assert shown(tmp_path) == FILES
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import pyarrow as pa
-from nextreel.insight.export import write_recommendations
-
-def kill(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-folder, moment = sys.argv[1:]
-if moment == "before the file is durable":
-    os.fsync = kill
-else:
-    Path.replace = kill
-rows = {name: ["new"] * 10_000 for name in ("user_id", "username", "content_id", "title", "type")}
-lists = pa.array([["new"]] * 10_000)
-write_recommendations([pa.table(rows | {"genres": lists, "predicted_rating": [1.0] * 10_000})], Path(folder))
-"""
+@pytest.mark.parametrize("kind", ["file", "parts"])
+def test_no_users_are_a_header(tmp_path: Path, kind: str) -> None:
+    path = WRITERS[kind]([SCHEMA.empty_table()], tmp_path)
+    assert read(path) == [COLUMNS]
+    assert pq.read_table(tmp_path / PARQUET).schema.equals(SCHEMA)
 
 
-@pytest.mark.parametrize("moment", ["before the file is durable", "before it is replaced"])
-def test_a_kill_leaves_the_old_file(tmp_path: Path, moment: str) -> None:
-    path = write_csv(table(row()), tmp_path)
-    old = path.read_bytes()
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), moment], check=False, timeout=120)
-    assert done.returncode == -signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 4  # what the killed process left
-    assert path.read_bytes() == old
-    assert read(write_csv(table(row(title="Other")), tmp_path))[1][4] == "Other"
+# Parts
+
+
+def test_parts_are_one_table_and_one_csv(tmp_path: Path) -> None:
+    found = recommendations_table(MODEL, seen(), USERS, TITLES, 2)
+    told: list[tuple[int, int]] = []
+    path = write_parts(
+        partial(in_parts, [found.slice(0, 4), found.slice(4)]), tmp_path / "parts", lambda *n: told.append(n)
+    )
+    assert path.read_bytes() == write_csv(found, tmp_path / "file").read_bytes()
+    assert pq.read_table(tmp_path / "parts" / PARQUET).equals(found)
+    assert told == [(4, 6), (6, 6)]
+
+
+@pytest.mark.parametrize("before", ["file", "parts"])
+@pytest.mark.parametrize("after", ["file", "parts"])
+def test_a_file_takes_the_place_of_parts_and_the_other_way_round(tmp_path: Path, before: str, after: str) -> None:
+    WRITERS[before]([table(row(), row(rank=2))], tmp_path)
+    path = WRITERS[after]([table(row(title="Other"))], tmp_path)
+    assert [r[4] for r in read(path)] == ["title", "Other"]
+    assert pq.read_table(tmp_path / PARQUET)["title"].to_pylist() == ["Other"]
+    assert (tmp_path / PARQUET).is_dir() == (after == "parts")
+    assert shown(tmp_path) == FILES
+
+
+def test_where_folders_cannot_be_exchanged_they_follow_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Path) -> None:
+        raise LakeError("the file system cannot exchange two directories")
+
+    monkeypatch.setattr("nextreel.insight.export.exchange", refused)
+    for before, after in (("parts", "parts"), ("parts", "file"), ("file", "parts")):
+        WRITERS[before]([table(row())], tmp_path)
+        WRITERS[after]([table(row(title="Other"))], tmp_path)
+        assert pq.read_table(tmp_path / PARQUET)["title"].to_pylist() == ["Other"]
+        assert shown(tmp_path) == FILES
+
+
+# Kills
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    def slow() -> Iterator[pa.Table]:
+        yield table(row())
+        write_csv(table(row(title="Other")), tmp_path)
+        yield table(row(rank=2))
+
+    assert [r[4] for r in read(write_recommendations(slow(), tmp_path))] == ["title", "One", "One"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "parts"])
+def test_a_kill_at_any_step_leaves_old_files_or_new_ones_whole(tmp_path: Path, kind: str) -> None:
+    program = [sys.executable, "-m", "tests.insight.killing", str(tmp_path), kind]
+    done = subprocess.run(program, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["old"] > 20
+    assert found["new"] > 2

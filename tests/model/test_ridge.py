@@ -104,3 +104,17 @@ def test_evenly_spaced_rows() -> None:
 def test_rows_as_a_matrix() -> None:
     x = drawn(6, 5)
     np.testing.assert_array_equal(dense(sparse(x), np.array([4, 0, 4]), 5), x[[4, 0, 4]])
+
+
+@pytest.mark.parametrize("block", [1, 50, 10**6])
+def test_what_a_row_is_mapped_to_depends_on_no_other_row(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    rng = np.random.default_rng(3)
+    x = drawn(200, 90, seed=4)
+    x[[0, 7, 8, 199]] = 0
+    linear = Linear(*(rng.normal(size=shape).astype(np.float32) for shape in (5, (90, 5))))
+    alone = np.concatenate([linear(sparse(x[row : row + 1])) for row in range(200)])
+    monkeypatch.setattr(ridge, "_BLOCK", block)
+    together = linear(sparse(x))
+    np.testing.assert_array_equal(together, alone)
+    expected = np.where(x.any(axis=1, keepdims=True), x @ linear.coefficients + linear.intercept, 0)
+    np.testing.assert_allclose(together, expected, rtol=1e-4, atol=1e-4)

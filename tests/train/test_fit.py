@@ -1,4 +1,6 @@
-"""One training: what each part of the model is learned from, and that live updates end where training does."""
+"""One training: what each part of the model is learned from, and that what comes after it ends where training does."""
+
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -7,12 +9,15 @@ import pytest
 from nextreel.model.estimate import Estimate
 from nextreel.model.foldin import FoldIn
 from nextreel.model.model import Model
+from nextreel.model.recommend import recommend
 from nextreel.model.solve import Rows
 from nextreel.model.traits import Traits, take, without_traits
+from nextreel.ratings.sources import SOURCES
 from nextreel.settings import TrainSettings
 from nextreel.train.dataset import Dataset, Profiles, dataset
 from nextreel.train.fit import fit_model
 from nextreel.train.local import local_engine
+from nextreel.train.now import up_to_date
 
 SETTINGS = TrainSettings(factors=8, iterations=4)
 N_USERS, N_TITLES, GENRES = 60, 40, ("Drama", "War", "Comedy")
@@ -100,3 +105,101 @@ def test_preferences_decide_where_there_is_nothing_else(model: Model) -> None:
     assert scores[genre == 0].mean() > scores[genre != 0].mean()
     own = model.ranking_factors.users[30] @ model.ranking_factors.titles[:3].T
     assert own.argmax() == 0, "titles without ratings are ordered by their genres"
+
+
+# What comes after it
+
+
+def with_newcomers(data: Dataset) -> tuple[Dataset, Profiles]:
+    """The data, three users and two titles later: of each the first has the traits of group 1, the second none.
+
+    The third user has no traits, but likes the titles of group 2. The first user of all has come to like group 0.
+    """
+    users = pa.concat_arrays([data.user_ids, pa.array(["u97", "u98", "u99"])])
+    titles = pa.concat_arrays([data.title_ids, pa.array(["t98", "t99"])])
+    their = [(u, t) for u, group in ((N_USERS + 2, 2), (0, 0)) for t in range(3, N_TITLES) if t % 3 == group]
+    ratings = pa.table(
+        {
+            "user_id": users.take(pa.array([u for u, _ in their])),
+            "content_id": titles.take(pa.array([t for _, t in their])),
+            "rating": [5.0] * len(their),
+            "source": ["observed"] * len(their),
+        }
+    )
+    now = replace(data, user_ids=users, title_ids=titles)
+    return now.plus(now.among(ratings)), Profiles(
+        longer(PROFILES.users, [["War"], None, None]), longer(PROFILES.titles, [["War"], None])
+    )
+
+
+def longer(traits: Traits, genres: list[list[str] | None]) -> Traits:
+    more = {**without_traits(len(genres)), "genres": pa.array(genres, pa.list_(pa.string()))}
+    return {name: pa.concat_arrays([column, more[name]]) for name, column in traits.items()}
+
+
+def test_refreshed_with_what_it_was_trained_with_a_model_is_itself(model: Model, data: Dataset) -> None:
+    found = up_to_date(model, data, PROFILES)
+    assert (found.user_ids, found.title_ids) == (model.user_ids, model.title_ids)
+    for side in ("users", "titles"):
+        for part in ("ranking", "rating", "bias"):
+            old, new = (getattr(getattr(m, side), part) for m in (model, found))
+            np.testing.assert_allclose(new, old, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found.popularity, model.popularity)
+    np.testing.assert_array_equal(found.activity, model.activity)
+    assert found.newcomers is model.newcomers
+
+
+def test_newcomers_have_what_their_traits_let_expect(model: Model, data: Dataset) -> None:
+    now, profiles = with_newcomers(data)
+    found = up_to_date(model, now, profiles)
+    for side, first in (("users", N_USERS), ("titles", N_TITLES)):
+        rows = np.arange(first, first + 2)
+        expected = getattr(model.newcomers, side).expect(take(getattr(profiles, side), rows))
+        for part in ("ranking", "rating", "bias"):
+            np.testing.assert_array_equal(getattr(getattr(found, side).take(rows), part), getattr(expected, part))
+    assert found.known_users[-3:].tolist() == [True, False, True]
+    np.testing.assert_array_equal(found.titles.take(np.arange(N_TITLES)).ranking, model.titles.ranking)
+
+
+def test_new_ratings_count_and_nobody_elses(model: Model, data: Dataset) -> None:
+    found = up_to_date(model, *with_newcomers(data))
+    genre = np.arange(3, N_TITLES) % 3
+
+    def share(m: Model, user: int) -> list[float]:
+        scores = m.ranking_factors.users[user] @ m.ranking_factors.titles[3:N_TITLES].T
+        return [float(scores[genre == g].mean()) for g in range(3)]
+
+    assert np.argmax(share(found, N_USERS + 2)) == 2
+    assert share(found, 0)[0] > share(model, 0)[0]
+    assert found.activity[[0, N_USERS, N_USERS + 2]].tolist() == [13, 0, 12]
+    assert found.popularity.sum() == model.popularity.sum() + 25
+    # What predicts ratings depends on own ones alone; what ranks on all titles, the new ones too.
+    np.testing.assert_allclose(found.rating_factors.users[1:N_USERS], model.rating_factors.users[1:], atol=1e-5)
+
+
+def test_a_new_title_is_recommended_to_somebody_who_likes_its_kind(model: Model, data: Dataset) -> None:
+    now, profiles = with_newcomers(data)
+    found = recommend(up_to_date(model, now, profiles), np.arange(now.n_users), 10, now.pairs(), np.ones(42, np.bool_))
+    given = np.flatnonzero((found.titles == N_TITLES).any(axis=1))
+    assert len(given) > 3
+    assert np.mean(given % 3 == 1) > 0.5
+    assert not (found.titles == N_TITLES + 1).any(), "nothing is known of the other"
+    assert found.strategy[-3:].tolist() == ["preferences", "popular", "personal"]
+
+
+def test_who_is_gone_is_left_out(model: Model, data: Dataset) -> None:
+    kept = (data.user != 7) & (data.title != 9)
+    ratings = pa.table(
+        {
+            "user_id": data.user_ids.take(pa.array(data.user[kept])),
+            "content_id": data.title_ids.take(pa.array(data.title[kept])),
+            "rating": data.rating[kept],
+            "source": pa.array(SOURCES).take(pa.array(data.source[kept])),
+        }
+    )
+    fewer = dataset(ratings)
+    found = up_to_date(model, fewer, Profiles.unknown(fewer.n_users, fewer.n_titles))
+    assert "u07" not in found.user_ids.to_pylist()
+    assert "t09" not in found.title_ids.to_pylist()
+    row = [model.title_ids.index(title).as_py() for title in found.title_ids]
+    np.testing.assert_array_equal(found.titles.ranking, model.titles.ranking[row])

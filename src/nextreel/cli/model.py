@@ -1,17 +1,22 @@
 """Commands around the model: train, export."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.status import Status
 
-from nextreel.cli.console import Load, status_line
+from nextreel.cli.console import LiveLine, Load, status_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from nextreel.lake.layout import Lake
+    from nextreel.model.model import Model
+    from nextreel.settings import Settings
 
 
 #: What `nextreel train` ends with where the version is stored, but was refused promotion.
@@ -44,30 +49,65 @@ def train(ctx: click.Context) -> None:
 @click.command()
 @click.pass_obj
 def export(load: Load) -> None:
-    """Write final_recommendations.csv, and the same as Parquet, from the current model and the lake."""
-    from nextreel.insight.export import recommendations, write_recommendations
+    """Write final_recommendations.csv, and the same as Parquet, by the current model for everybody as they are now.
+
+    Who came after its training is in it, by what they declare and have rated since, and new titles are recommended by
+    what they are. Spark ranks for more users than this machine should hold (export.engine).
+    """
+    from nextreel.insight.engine import choose_engine
     from nextreel.lake.layout import Lake
-    from nextreel.lake.session import running_spark
     from nextreel.model.store import ModelStore
-    from nextreel.train.job import read_lake
 
     given = load()
     model = ModelStore(given.models).load()
-    # Simulated ratings hide nothing from anybody, so none are needed.
-    observed = given.ratings.model_copy(update={"simulate": "never"})
-    with status_line("reading the lake"), running_spark(given) as spark:
-        found = read_lake(spark, Lake(given.lake.absolute()), observed)
-    seen = found.data.pairs_of(model.user_ids, model.title_ids)
-    tables = recommendations(model, seen, found.users, found.titles, given.export.top_k)
-    with status_line("ranking titles for everyone") as status:
-        path = write_recommendations(_counted(tables, len(model.user_ids), status), given.exports)
+    lake = Lake(given.lake.absolute())
+    engine, why = choose_engine(given.export, lake, model)
+    with status_line(f"recommending {why}") as status:
+        write = _on_spark if engine == "spark" else _on_this_machine
+        path = write(given, lake, model, LiveLine(status).show)
     click.echo(path)
 
 
-def _counted(tables: "Iterator[pa.Table]", n_users: int, status: Status) -> "Iterator[pa.Table]":
+def _on_this_machine(given: "Settings", lake: "Lake", model: "Model", show: Callable[[str], None]) -> Path:
+    from nextreel.insight.export import write_recommendations
+    from nextreel.lake.session import running_spark
+    from nextreel.model.lists import recommendations
+    from nextreel.train.dataset import Profiles
+    from nextreel.train.job import read_lake
+    from nextreel.train.now import up_to_date
+
+    with running_spark(given) as spark:
+        show("reading the lake")
+        found = read_lake(spark, lake, given.ratings)
+    show("solving for everyone on this machine")
+    now = up_to_date(model, found.data, Profiles.of(found.data, found.users, found.titles))
+    tables = recommendations(
+        now, found.data.pairs(), found.users, found.titles, given.export.top_k, given.export.diversity
+    )
+    return write_recommendations(_counted(tables, len(now.user_ids), show), given.exports)
+
+
+def _on_spark(given: "Settings", lake: "Lake", model: "Model", show: Callable[[str], None]) -> Path:
+    from nextreel.insight.export import write_parts
+    from nextreel.lake.session import running_spark
+    from nextreel.train.everyone import write_everyone
+
+    def users(done: int, total: int) -> None:
+        show(f"recommendations on Spark: {done:,} users of {total:,}")
+
+    def rows(done: int, total: int) -> None:
+        show(f"the CSV: {done:,} recommendations of {total:,}")
+
+    with running_spark(given) as spark:
+        show("reading the lake on Spark")
+        everyone = partial(write_everyone, spark, lake, model, given.export, given.ratings, progress=users)
+        return write_parts(everyone, given.exports, rows)
+
+
+def _counted(tables: "Iterator[pa.Table]", n_users: int, show: Callable[[str], None]) -> "Iterator[pa.Table]":
     """Yield recommendations, telling for how many users they are written."""
     done = 0
     for table in tables:
-        done += len(table["user_id"].unique())
-        status.update(f"recommendations of {done:,} users of {n_users:,}")
         yield table
+        done += len(table["user_id"].unique())
+        show(f"recommendations on this machine: {done:,} users of {n_users:,}")

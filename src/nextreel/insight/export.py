@@ -1,105 +1,132 @@
-"""``final_recommendations.csv``: everyone's recommendations, written whole or not at all; the same as Parquet."""
+"""Everyone's recommendations as files: ``final_recommendations.csv``, and the same as Parquet.
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+Each takes its place when it is whole. Until then it lies beside, in a folder ``.final_recommendations.…``, which goes
+in the end; what a kill leaves of one goes with the next export.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from nextreel.model.model import Model
-from nextreel.model.rank import Pairs
-from nextreel.model.recommend import Recommendations, Recommender
+from nextreel.durable import sync
+from nextreel.errors import LakeError
+from nextreel.lake.exchange import exchange
+from nextreel.model.lists import SCHEMA
+from nextreel.model.locks import changing, in_use, unused
 
 FILE_NAME = "final_recommendations.csv"
+#: A file, or a folder of files that are one table: whichever it is, pandas, Arrow and Spark read it by this name.
+PARQUET = "final_recommendations.parquet"
+
+_BESIDE = ".final_recommendations."
+_KEPT = "kept"
 
 #: A cell that begins with one of these, full-width forms included, is a formula to a spreadsheet (OWASP, "CSV
 #: injection").
 _FORMULA = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 
-
-def recommendations_table(model: Model, seen: Pairs, users: pa.Table, titles: pa.Table, k: int) -> pa.Table:
-    """Return everyone's recommendations in one table: see `recommendations`."""
-    return pa.concat_tables(recommendations(model, seen, users, titles, k))
-
-
-def recommendations(
-    model: Model, seen: Pairs, users: pa.Table, titles: pa.Table, k: int, block_users: int = 50_000
-) -> Iterator[pa.Table]:
-    """Yield the ``k`` best titles of every user of the model, ordered by user, then rank, a block of users at a time.
-
-    ``users`` names them (user_id, username), ``titles`` is the catalogue (content_id, title, type, genres); titles
-    that the catalogue does not have are not recommended. Columns: user_id, username, rank, content_id, title, type,
-    genres (list), predicted_rating.
-    """
-    entry = pc.index_in(model.title_ids, titles["content_id"].combine_chunks())
-    recommender = Recommender(model, pc.is_valid(entry).to_numpy(zero_copy_only=False))
-    for begin in range(0, max(1, len(model.user_ids)), block_users):
-        rows = np.arange(begin, min(begin + block_users, len(model.user_ids)))
-        found = recommender.recommend(rows, k, seen)
-        user, rank, title = _long(found)
-        catalogue = titles.take(entry.take(pa.array(title)))
-        user_ids = model.user_ids.take(pa.array(rows[user]))
-        columns = {
-            "user_id": user_ids,
-            "username": users["username"].take(pc.index_in(user_ids, users["user_id"].combine_chunks())),
-            "rank": pa.array(rank, pa.int32()),
-            "content_id": model.title_ids.take(pa.array(title)),
-            "title": catalogue["title"],
-            "type": catalogue["type"],
-            "genres": catalogue["genres"],
-            "predicted_rating": pa.array(found.ratings[found.titles >= 0], pa.float32()),
-        }
-        yield pa.table(columns)
-
-
-def _long(found: Recommendations) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return lists as columns: user row, rank from 1, title row."""
-    user, place = np.nonzero(found.titles >= 0)
-    return user, place + 1, found.titles[user, place]
+_BLOCK_ROWS = 100_000
 
 
 def write_recommendations(tables: Iterable[pa.Table], folder: Path) -> Path:
-    """Write recommendations as CSV and as Parquet, each there whole or not, and return the CSV's path.
+    """Write recommendations as CSV and as a Parquet file, each there whole or not, and return the CSV's path.
 
     The CSV is UTF-8, genres joined by ``|``; Parquet has them as they are.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    blocks = iter(tables)
-    first = next(blocks)
-    flat = _flat(first)
     with (
-        _whole(folder / FILE_NAME) as text,
-        _whole((folder / FILE_NAME).with_suffix(".parquet")) as binary,
-        csv.CSVWriter(text, flat.schema, write_options=csv.WriteOptions(quoting_style="needed")) as lines,
-        pq.ParquetWriter(binary, first.schema, compression="zstd") as groups,
+        _taking_place(folder) as fresh,
+        (fresh / FILE_NAME).open("wb") as text,
+        (fresh / PARQUET).open("wb") as binary,
+        pq.ParquetWriter(binary, SCHEMA, compression="zstd") as groups,
     ):
-        lines.write_table(flat)
-        groups.write_table(first)
-        for table in blocks:
-            lines.write_table(_flat(table))
+        for table in _lines(text, tables):
             groups.write_table(table)
     return folder / FILE_NAME
 
 
+def write_parts(
+    write: Callable[[Path], object], folder: Path, progress: Callable[[int, int], None] = lambda *_: None
+) -> Path:
+    """Do the same with recommendations that ``write`` leaves as Parquet files in the folder that it is given.
+
+    The names of the files are in the order of their rows. ``progress`` is told how many rows of how many the CSV has.
+    """
+    with _taking_place(folder) as fresh:
+        write(fresh / PARQUET)
+        parts = sorted((fresh / PARQUET).glob("*.parquet"))
+        n_rows = sum(pq.read_metadata(part).num_rows for part in parts)
+        done = 0
+        with (fresh / FILE_NAME).open("wb") as text:
+            for table in _lines(text, _blocks(parts)):
+                done += len(table)
+                progress(done, n_rows)
+    return folder / FILE_NAME
+
+
+def _blocks(parts: Iterable[Path]) -> Iterator[pa.Table]:
+    for part in parts:
+        with pq.ParquetFile(part) as file:
+            yield from (pa.Table.from_batches([batch]) for batch in file.iter_batches(_BLOCK_ROWS))
+
+
+def _lines(text: BinaryIO, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Write tables as CSV, and yield each when it is written."""
+    options = csv.WriteOptions(quoting_style="needed")
+    with csv.CSVWriter(text, _flat(SCHEMA.empty_table()).schema, write_options=options) as lines:
+        for table in tables:
+            lines.write_table(_flat(table))
+            yield table
+
+
 @contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes a path's place when the block has ended well, and goes when not."""
-    fresh = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
-    try:
-        with fresh.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+def _taking_place(folder: Path) -> Iterator[Path]:
+    """Give a folder for the CSV and the Parquet, which take their places when the block has ended well."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f"{_BESIDE}{uuid4().hex}"
+    with ExitStack() as ours:
+        with changing(folder):
+            _remove_leftovers(folder)
+            fresh.mkdir()
+            ours.callback(shutil.rmtree, fresh, ignore_errors=True)
+            (fresh / _KEPT).touch()
+            ours.enter_context(in_use(fresh / _KEPT))
+        yield fresh
+        for path in (*fresh.rglob("*"), fresh):
+            sync(path)
+        for name in (PARQUET, FILE_NAME):
+            _take_place(fresh / name, folder / name)
+        sync(folder)
+
+
+def _take_place(fresh: Path, path: Path) -> None:
+    """Put a file or a folder where another may be, in one step; what was there is beside then, or gone.
+
+    Where the file system knows no such step for folders, it is two: for a moment there is nothing.
+    """
+    if not (path.is_dir() or (fresh.is_dir() and path.exists())):
         fresh.replace(path)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
+        return
+    try:
+        exchange(fresh, path)
+    except LakeError:
+        path.rename(fresh.with_suffix(".old"))
+        fresh.rename(path)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left: nobody keeps it."""
+    for left in folder.glob(f"{_BESIDE}*"):
+        with suppress(OSError), unused(left / _KEPT) as free:  # it may be another user's
+            if free:
+                shutil.rmtree(left)
 
 
 def _flat(table: pa.Table) -> pa.Table:

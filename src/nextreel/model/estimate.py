@@ -36,6 +36,11 @@ class Estimate:
         """Return some rows, in their order."""
         return Estimate(self.ranking[rows], self.rating[rows], self.bias[rows])
 
+    def followed_by(self, other: "Estimate") -> "Estimate":
+        """Return these rows and, after them, another's."""
+        sides = ("ranking", "rating", "bias")
+        return Estimate(*(np.concatenate([getattr(self, side), getattr(other, side)]) for side in sides))
+
 
 @dataclass(frozen=True)
 class TraitModel:

@@ -44,7 +44,7 @@ class Recommender:
         self._personal = Catalogue.of(model.ranking_factors.titles)
         self._popular = Catalogue.of(model.popularity[:, None])
 
-    def recommend(self, users: Ints, k: int, seen: Pairs) -> Recommendations:
+    def recommend(self, users: Ints, k: int, seen: Pairs, threads: int | None = None) -> Recommendations:
         """Recommend ``k`` titles to each of ``users`` (rows, (n,)), but none that they, of all users, have ``seen``."""
         excluded = seen.rows(users)
         personal = self._model.known_users[users]
@@ -54,18 +54,18 @@ class Recommender:
         own = self._model.ranking_factors.users[users]
         for group, factors, catalogue in ((personal, own, self._personal), (~personal, ones, self._popular)):
             rows = np.flatnonzero(group)
-            titles[rows] = self._lists(catalogue, factors[rows], k, excluded.rows(rows))
+            titles[rows] = self._lists(catalogue, factors[rows], k, excluded.rows(rows), threads)
         found = titles >= 0
         ratings = np.full(titles.shape, np.nan, np.float32)
         ratings[found] = self._model.predict(np.repeat(users, found.sum(1)), titles[found])
         strategy = np.where(~personal, "popular", np.where(rated, "personal", "preferences"))
         return Recommendations(titles, ratings, strategy)
 
-    def _lists(self, catalogue: Catalogue, users: Floats, k: int, excluded: Pairs) -> Ints:
+    def _lists(self, catalogue: Catalogue, users: Floats, k: int, excluded: Pairs, threads: int | None) -> Ints:
         """Return lists of k titles for the factors of users (n, l), none of them ``excluded``."""
         if self._diversity == 0:
-            return catalogue.top_k(users, k, excluded, self._offered)[0]
-        longer = catalogue.top_k(users, k * _CHOICE, excluded, self._offered)
+            return catalogue.top_k(users, k, excluded, self._offered, threads)[0]
+        longer = catalogue.top_k(users, k * _CHOICE, excluded, self._offered, threads)
         return diversified(*longer, self._model.ranking_factors.titles, k, 1 - self._diversity)[0]
 
 

@@ -12,6 +12,7 @@ of it needs no other regression (Allen 1974, PRESS):
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +42,20 @@ class Linear:
         return cls(np.zeros(k, np.float32), np.zeros((n_columns, k), np.float32))
 
     def __call__(self, rows: Rows) -> Floats:
-        """Return what rows are mapped to, (n, k); those without a cell, of which nothing is known, to 0."""
-        n_columns, k = self.coefficients.shape
-        found = np.zeros((len(rows), k), np.float32)
-        step = max(1, _BLOCK // max(1, n_columns))
-        for begin in range(0, len(rows), step):
-            block = np.arange(begin, min(begin + step, len(rows)))
-            found[block] = dense(rows, block, n_columns) @ self.coefficients + self.intercept
-        found[rows.counts == 0] = 0
+        """Return what rows are mapped to, (n, k); those without a cell, of which nothing is known, to 0.
+
+        What a row is mapped to depends on that row alone, to the last bit: so not by a product of matrices.
+        """
+        found = np.zeros((len(rows), self.coefficients.shape[1]), np.float32)
+        filled = np.flatnonzero(rows.counts)
+        starts = np.append(rows.start[filled], rows.start[-1])
+        step = max(1, _BLOCK // max(1, found.shape[1]))
+        cuts = np.searchsorted(starts, np.arange(0, starts[-1], step))
+        for begin, end in pairwise(np.unique(np.append(cuts, len(filled)))):
+            cells = slice(starts[begin], starts[end])
+            each = self.coefficients[rows.columns[cells]] * rows.values[cells, None]
+            sums = np.add.reduceat(each, starts[begin:end] - starts[begin], axis=0)
+            found[filled[begin:end]] = sums + self.intercept
         return found
 
     def of_cells(self, cells: Mapping[int, float]) -> Floats:

@@ -10,7 +10,7 @@ and what a server needs besides: `nextreel.model.snapshot`
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -33,29 +33,58 @@ FACTS = "model.json"
 
 _FACTORS = ("rating_factors", "ranking_factors")
 _SIDES = ("users", "titles")
+_TABLES = (*_SIDES, *(f"new-{side}" for side in _SIDES))
 #: What a `TraitModel` says in single numbers, kept in its table's metadata.
 _SCALARS = ("stretch", "longest")
 
 
+class Parts(TypedDict):
+    """A model as what any Arrow and numpy can read: tables and arrays by the names of their files, and facts."""
+
+    tables: dict[str, pa.Table]
+    arrays: dict[str, Floats]
+    facts: Facts
+
+
+def taken_apart(model: Model) -> Parts:
+    """Return the parts of a model."""
+    b = model.biases
+    tables = {
+        "users": pa.table({"id": model.user_ids, "bias": b.users, "activity": model.activity}),
+        "titles": pa.table({"id": model.title_ids, "bias": b.titles, "popularity": model.popularity}),
+    }
+    new = {f"new-{side}": _as_table(getattr(model.newcomers, side)) for side in _SIDES}
+    arrays = {f"{name}-{side}": getattr(getattr(model, name), side) for name in _FACTORS for side in _SIDES}
+    return Parts(tables=tables | new, arrays=arrays, facts={"mean": b.mean, "feedback": asdict(model.feedback)})
+
+
+def put_together(parts: Parts) -> Model:
+    """Return the model of which these are the parts. Raises `KeyError` or `ModelError` where they are not."""
+    tables, arrays, facts = parts["tables"], parts["arrays"], parts["facts"]
+    users, titles = tables["users"], tables["titles"]
+    factors = {name: Factors(*(arrays[f"{name}-{side}"] for side in _SIDES)) for name in _FACTORS}
+    return Model(
+        user_ids=users["id"].combine_chunks(),
+        title_ids=titles["id"].combine_chunks(),
+        biases=Biases(float(facts["mean"]), users["bias"].to_numpy(), titles["bias"].to_numpy()),
+        popularity=titles["popularity"].to_numpy(),
+        activity=users["activity"].to_numpy(),
+        feedback=Feedback(**{field.name: float(facts["feedback"][field.name]) for field in fields(Feedback)}),
+        newcomers=Newcomers(*(_trait_model(tables[f"new-{side}"]) for side in _SIDES)),
+        **factors,
+    )
+
+
 def write_version(folder: Path, model: Model, facts: Facts, snapshot: Snapshot | None = None) -> None:
     """Write a model to a folder that is there, durably, and ``facts``, to which those of the model itself are added."""
-    b = model.biases
-    users = pa.table({"id": model.user_ids, "bias": b.users, "activity": model.activity})
-    titles = pa.table({"id": model.title_ids, "bias": b.titles, "popularity": model.popularity})
-    feather.write_feather(users, folder / "users.arrow", compression="zstd")
-    feather.write_feather(titles, folder / "titles.arrow", compression="zstd")
-    for side in _SIDES:
-        feather.write_feather(
-            _as_table(getattr(model.newcomers, side)), folder / f"new-{side}.arrow", compression="zstd"
-        )
-    for name in _FACTORS:
-        factors: Factors = getattr(model, name)
-        np.save(folder / f"{name}-users.npy", factors.users, allow_pickle=False)
-        np.save(folder / f"{name}-titles.npy", factors.titles, allow_pickle=False)
+    parts = taken_apart(model)
+    for name, table in parts["tables"].items():
+        feather.write_feather(table, folder / f"{name}.arrow", compression="zstd")
+    for name, array in parts["arrays"].items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
     if snapshot is not None:
         write_snapshot(folder, snapshot)
-    own = {"mean": b.mean, "feedback": asdict(model.feedback)}
-    (folder / FACTS).write_text(json.dumps(facts | own, indent=2) + "\n", "utf-8")
+    (folder / FACTS).write_text(json.dumps(facts | parts["facts"], indent=2) + "\n", "utf-8")
     for path in (*folder.iterdir(), folder):
         sync(path)
 
@@ -79,21 +108,9 @@ def read_model(folder: Path, map_factors: bool = False) -> Model:
     read = mapped if map_factors else _array
     facts = read_facts(folder)
     try:
-        users = feather.read_table(folder / "users.arrow")
-        titles = feather.read_table(folder / "titles.arrow")
-        factors = {
-            name: Factors(read(folder / f"{name}-users.npy"), read(folder / f"{name}-titles.npy")) for name in _FACTORS
-        }
-        return Model(
-            user_ids=users["id"].combine_chunks(),
-            title_ids=titles["id"].combine_chunks(),
-            biases=Biases(float(facts["mean"]), users["bias"].to_numpy(), titles["bias"].to_numpy()),
-            popularity=titles["popularity"].to_numpy(),
-            activity=users["activity"].to_numpy(),
-            feedback=Feedback(**{field.name: float(facts["feedback"][field.name]) for field in fields(Feedback)}),
-            newcomers=Newcomers(*(_trait_model(feather.read_table(folder / f"new-{side}.arrow")) for side in _SIDES)),
-            **factors,
-        )
+        tables = {name: feather.read_table(folder / f"{name}.arrow") for name in _TABLES}
+        arrays = {f"{name}-{side}": read(folder / f"{name}-{side}.npy") for name in _FACTORS for side in _SIDES}
+        return put_together(Parts(tables=tables, arrays=arrays, facts=facts))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise ModelError(f"model version {folder.name!r} in {folder.parent} is damaged: {error}") from None
 

@@ -252,6 +252,13 @@ class TuningSettings(Section):
 class ExportSettings(Section):
     """What is written for people."""
 
+    engine: Literal["auto", "local", "spark"] = Field(
+        "auto", description="lists made on this machine or on Spark; auto: on this machine up to local_megabytes"
+    )
+    local_megabytes: Positive = Field(
+        2000,
+        description="memory that auto takes on this machine, at the most, as estimated from users and interactions",
+    )
     top_k: Positive = Field(10, le=1000, description="recommendations a user")
     diversity: float = Field(
         0.0, ge=0.0, le=1.0, description="how much titles of a list are to differ: 0 for the best ones, however alike"

@@ -150,7 +150,7 @@ def dataset(ratings: pa.Table, user_ids: Iterable[str] = (), title_ids: Iterable
     ``user_ids`` and ``title_ids`` are those known beside the ones that the ratings name. A table without a column
     timestamp says of no rating when it was given.
     """
-    return _over(_ids(ratings["user_id"], user_ids), _ids(ratings["content_id"], title_ids), ratings)
+    return _over(ascending(ratings["user_id"], user_ids), ascending(ratings["content_id"], title_ids), ratings)
 
 
 def _over(user_ids: pa.StringArray, title_ids: pa.StringArray, ratings: pa.Table) -> Dataset:
@@ -175,7 +175,8 @@ def _timestamps(ratings: pa.Table) -> NDArray[np.datetime64]:
     return found
 
 
-def _ids(rated: pa.ChunkedArray, known: Iterable[str]) -> pa.StringArray:
+def ascending(rated: pa.ChunkedArray, known: Iterable[str]) -> pa.StringArray:
+    """Return the ids that are in ratings or known beside them, each once."""
     everyone = pa.concat_arrays([*(c.cast(pa.string()) for c in rated.chunks), pa.array(list(known), pa.string())])
     unique = pc.unique(everyone)
     return unique.take(pc.sort_indices(unique))

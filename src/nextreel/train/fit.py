@@ -10,12 +10,13 @@ from nextreel.model.arrays import Floats
 from nextreel.model.cold import Side, learn_titles, learn_users
 from nextreel.model.estimate import Estimate
 from nextreel.model.foldin import FoldIn
-from nextreel.model.model import Biases, Factors, Feedback, Model, Newcomers
-from nextreel.model.solve import Rows
+from nextreel.model.model import Factors, Feedback, Model, Newcomers
+from nextreel.model.refresh import weighed, without_users
 from nextreel.settings import TrainSettings
 from nextreel.train.biases import fit_biases
 from nextreel.train.dataset import Dataset, Profiles
 from nextreel.train.engine import Cells, Engine, Objective
+from nextreel.train.now import now
 
 
 def fit_model(
@@ -65,27 +66,14 @@ def _with_everybody(
         settings.regularization,
         settings.damping,
     )
-    stars = data.stars()
-    n_liking, n_stars = (np.bincount(d.title, minlength=data.n_titles) for d in (data, stars))
+    titles, users = now(data, profiles)
+    n_liking, n_stars = (np.bincount(d.title, minlength=data.n_titles) for d in (data, data.stars()))
     of_titles = Side(n_stars, profiles.titles, learned)
     new_titles = learn_titles(of_titles, settings.new_title_boost)
-    titles = new_titles.weigh(learned, n_liking, n_stars, new_titles.expect(profiles.titles))
-    liking, rating = (Rows.of(d.user, d.title, d.rating, data.n_users) for d in (data, stars))
-    solved = FoldIn.of(titles, mean, feedback).solve(liking, rating)
-    new_users = learn_users(Side(rating.counts, profiles.users, solved), of_titles)
-    users = new_users.weigh(solved, liking.counts, rating.counts, new_users.expect(profiles.users))
-    said = data if data.simulated.all() else data.where(~data.simulated)
-    return Model(
-        user_ids=data.user_ids,
-        title_ids=data.title_ids,
-        biases=Biases(mean, users.bias, titles.bias),
-        rating_factors=Factors(users.rating, titles.rating),
-        ranking_factors=Factors(users.ranking, titles.ranking),
-        popularity=np.bincount(said.title, minlength=data.n_titles).astype(np.float32),
-        activity=np.bincount(said.user, minlength=data.n_users),
-        feedback=feedback,
-        newcomers=Newcomers(new_users, new_titles),
-    )
+    found = new_titles.weigh(learned, n_liking, n_stars, new_titles.expect(profiles.titles))
+    solved = FoldIn.of(found, mean, feedback).solve(users.liking, users.ratings)
+    new_users = learn_users(Side(users.ratings.counts, profiles.users, solved), of_titles)
+    return weighed(without_users(titles, found, mean, feedback, Newcomers(new_users, new_titles)), users, solved)
 
 
 def _aligned(model: Model, factors: Factors, data: Dataset) -> Factors:
