@@ -22,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--crashes", type=int, default=10, help="how often the crash test kills the ingest, from 10 on")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each of the test processes its share of the slow tests first: else all wait for the last of them."""
+    n_processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+
+    def share(of: list[pytest.Item], part: int) -> list[pytest.Item]:
+        return of[part * len(of) // n_processes : (part + 1) * len(of) // n_processes]
+
+    items[:] = [item for part in range(n_processes) for item in (*share(slow, part), *share(quick, part))]
+
+
 @pytest.fixture
 def n_crashes(pytestconfig: pytest.Config) -> int:
     """How often the ingest is killed."""
