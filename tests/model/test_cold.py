@@ -167,9 +167,13 @@ def test_titles_without_ratings_find_who_likes_them(cold_titles: Judged) -> None
     """Among themselves; their popularity is 0 for all, which leaves an order of chance."""
     cold, users = cold_titles.cold, cold_titles.who
     ours = cold_titles.model.ranking_factors
-    by_traits = ndcg(cold_titles, Catalogue.of(ours.titles).top_k(ours.users[users], K, None, cold)[0])
-    ones = np.ones((len(users), 1), np.float32)
-    by_popularity = ndcg(cold_titles, Catalogue.of(cold_titles.model.popularity[:, None]).top_k(ones, K, None, cold)[0])
+
+    def best(titles: Floats, of: Floats) -> float:
+        catalogue = Catalogue.of(titles)
+        return ndcg(cold_titles, catalogue.top_k(of, K, None, catalogue.filter(cold))[0])
+
+    by_traits = best(ours.titles, ours.users[users])
+    by_popularity = best(cold_titles.model.popularity[:, None], np.ones((len(users), 1), np.float32))
     drawn = np.random.default_rng(0).random((len(users), cold.sum())).argsort(axis=1)[:, :K]
     by_chance = ndcg(cold_titles, np.flatnonzero(cold)[drawn])
     assert by_traits > 2.5 * by_chance

@@ -107,7 +107,10 @@ def test_real_scores_equal_brute_force(n_titles: int, masked: bool) -> None:
     users[7] = 0
     out = [set(rng.integers(0, n_titles, 20).tolist()) for _ in users]
     allowed = rng.random(n_titles) < 0.1 if masked else np.ones(n_titles, np.bool_)
-    rows, scores = Catalogue.of(titles).top_k(users, 10, pairs_of(out), allowed if masked else None)
+    catalogue = Catalogue.of(titles)
+    words = catalogue.filter(allowed)
+    assert catalogue.allows(words, np.arange(n_titles)).tolist() == allowed.tolist()
+    rows, scores = catalogue.top_k(users, 10, pairs_of(out), words if masked else None)
     exact = users.astype(np.float64) @ titles.T
     exact[:, ~allowed] = NONE
     for user, titles_out in enumerate(out):
@@ -120,6 +123,19 @@ def test_real_scores_equal_brute_force(n_titles: int, masked: bool) -> None:
     np.testing.assert_allclose(picked[filled], best[filled], rtol=1e-5, atol=1e-3)
     np.testing.assert_allclose(scores[:, : best.shape[1]][filled], best[filled], rtol=1e-5, atol=1e-3)
     assert all(len(set(row[row >= 0])) == (row >= 0).sum() for row in rows)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.5])
+def test_scores_do_not_depend_on_how_many_titles_are_allowed(share: float) -> None:
+    rng = np.random.default_rng(4)
+    users, titles = long_tailed(rng, 50, 40), long_tailed(rng, 5_000, 40)
+    catalogue, allowed = Catalogue.of(titles), rng.random(5_000) < share
+    everything, scores = catalogue.top_k(users, 5_000)
+    some, found = catalogue.top_k(users, 20, None, catalogue.filter(allowed))
+    for user in range(len(users)):
+        kept = allowed[everything[user]]
+        assert some[user].tolist() == everything[user][kept][:20].tolist()
+        assert found[user].tolist() == scores[user][kept][:20].tolist()
 
 
 def test_one_user_gets_what_many_get() -> None:

@@ -13,9 +13,9 @@ from tests.serve.living import N_TITLES, START, deed, live, names, new_title, ne
 
 from nextreel.model.foldin import FoldIn
 from nextreel.model.solve import Rows
+from nextreel.serve.choices import Choice
 from nextreel.serve.live import Asked, Event, Live
 from nextreel.serve.people import Past, Person, Profile
-from nextreel.serve.titles import Choice
 from nextreel.settings import RatingsSettings, ServeSettings
 from nextreel.train.dataset import Dataset, Profiles
 
@@ -216,7 +216,7 @@ def test_lists_are_those_of_a_plain_scan(state: Live, choice: Choice) -> None:
             )
             if fits and title not in seen:
                 rows.append(title)
-        scores = state.titles.of(np.array(rows, np.int64)).ranking @ own.ranking
+        scores = (state.titles.of(np.array(rows, np.int64)).ranking * own.ranking).sum(axis=1)  # as BLAS may not: alike
         plain = sorted(range(len(rows)), key=lambda n: (-scores[n], state.titles.ids.name(rows[n])))
         assert listed(state, name, count=8, choice=choice) == names(state, [rows[n] for n in plain[:8]])
         assert listed(state, name, count=3, offset=4, choice=choice) == names(state, [rows[n] for n in plain[4:7]])

@@ -12,8 +12,11 @@ from nextreel.model.arrays import Floats, Ints
 
 Columns = NDArray[np.int32]
 
-#: Titles scored at a time: as many as fill a few of the widest registers.
+#: Titles scored at a time: as many as fill a few of the widest registers, and as a word has bits.
 LANES = 64
+#: So many titles of a block, at most, are scored faster one by one.
+_FEW = 6
+_ALL = np.uint64(2**64 - 1)
 #: Users for whom a block of titles is scored while it is in the processor's nearest memory.
 _GROUP = 16
 
@@ -249,7 +252,8 @@ def best_titles(
     blocks: NDArray[np.float32],
     norms: Floats,
     order: Ints,
-    allowed: NDArray[np.bool_],
+    factors: Floats,
+    allowed: NDArray[np.uint64],
     exclude_start: Ints,
     exclude: Ints,
     rows: Ints,
@@ -258,8 +262,9 @@ def best_titles(
     """Put the best titles of users ``begin`` to ``end`` into ``rows`` and ``scores`` (n, K), best first.
 
     ``blocks`` (n_blocks, k, LANES) holds titles by falling norm, ``norms`` (n_blocks,) the largest of each block,
-    ``order`` their rows, -1 where a block is not full. ``allowed`` masks rows, or is empty. A user is done when no
-    title to come can be good enough: u · y ≤ |u| |y| (Cauchy, Schwarz), with room for the rounding of k additions.
+    ``order`` their rows, -1 where a block is not full, and ``factors`` (n_titles, k) the same by row. ``allowed``
+    (n_blocks,) has a bit for each title of a block, or is empty. A user is done when no title to come can be good
+    enough: u · y ≤ |u| |y| (Cauchy, Schwarz), with room for the rounding of k additions.
     """
     n_factors, k = users.shape[1], rows.shape[1]
     found = np.empty(_GROUP, np.int64)
@@ -277,8 +282,10 @@ def best_titles(
         for b in range(len(blocks)):
             if waiting == 0:
                 break
-            if len(allowed) and not _any_allowed(b, order, allowed):
+            word = allowed[b] if len(allowed) else _ALL
+            if word == 0:
                 continue
+            few = word != _ALL and _is_few(word)
             for g in range(n):
                 if bound[g] < 0.0:
                     continue
@@ -288,18 +295,21 @@ def best_titles(
                     bound[g] = -1.0
                     waiting -= 1
                     continue
-                for t in range(LANES):
-                    score[t] = 0
-                for f in range(n_factors):
-                    factor = users[user, f]
+                if few:
+                    _score_some(word, users[user], order[b * LANES : (b + 1) * LANES], factors, score)
+                else:
                     for t in range(LANES):
-                        score[t] += factor * blocks[b, f, t]
+                        score[t] = 0
+                    for f in range(n_factors):
+                        factor = users[user, f]
+                        for t in range(LANES):
+                            score[t] += factor * blocks[b, f, t]
                 if full and score.max() < scores[user, k - 1]:
                     continue
                 for t in range(LANES):
                     row = order[b * LANES + t]
                     s = score[t]
-                    if row < 0 or (len(allowed) and not allowed[row]):
+                    if row < 0 or not (word >> np.uint64(t)) & np.uint64(1):
                         continue
                     if found[g] == k and not _before(s, row, scores[user, k - 1], rows[user, k - 1]):
                         continue
@@ -321,11 +331,23 @@ def _before(score: float, row: int, other_score: float, other_row: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _any_allowed(block: int, order: Ints, allowed: NDArray[np.bool_]) -> bool:
-    for row in order[block * LANES : (block + 1) * LANES]:  # noqa: SIM110 (a generator does not compile)
-        if row >= 0 and allowed[row]:
-            return True
-    return False
+def _is_few(word: np.uint64) -> bool:
+    """Tell whether so few bits of a word are set that their titles are scored faster one by one."""
+    for _ in range(_FEW):
+        word &= word - np.uint64(1)
+    return bool(word == 0)
+
+
+@njit(cache=True, nogil=True)
+def _score_some(word: np.uint64, user: Floats, order: Ints, factors: Floats, score: Floats) -> None:
+    """Score titles of a block whose bits are set, in the order of additions of the whole block; others are -inf."""
+    for t in range(LANES):
+        score[t] = -np.inf
+        if order[t] >= 0 and (word >> np.uint64(t)) & np.uint64(1):
+            total = np.float32(0)
+            for f in range(len(user)):
+                total += user[f] * factors[order[t], f]
+            score[t] = total
 
 
 @njit(cache=True, nogil=True)

@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextreel.model import kernels
-from nextreel.model.arrays import Floats, Ints
+from nextreel.model.arrays import Floats, Ints, Mask
 from nextreel.model.cores import n_cores
 
 #: Scores held at a time: 64 MB.
 _BLOCK_SCORES = 16_000_000
 #: Users that a thread takes at a time.
 _PART_USERS = 128
+
+
+#: Which titles may be in a list: a bit for each, in words that are a catalogue's blocks.
+Filter = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Catalogue:
     blocks: Floats
     norms: Floats
     order: Ints
+    #: Where each title stands in the blocks, (n_titles,).
+    places: Ints
+    #: The same factors by title, (n_titles, k).
+    factors: Floats
 
     @classmethod
     def of(cls, factors: Floats) -> "Catalogue":
@@ -69,36 +77,63 @@ class Catalogue:
         norms = np.sqrt(squares) * (1 + 1e-6)  # never less than the norm
         order = np.argsort(-norms, kind="stable")
         n_blocks = -(-n // kernels.LANES)
-        places = np.full(n_blocks * kernels.LANES, -1, np.int64)
-        places[:n] = order
+        rows = np.full(n_blocks * kernels.LANES, -1, np.int64)
+        rows[:n] = order
+        places = np.empty(n, np.int64)
+        places[order] = np.arange(n)
         filled = np.zeros((n_blocks * kernels.LANES, k), np.float32)
         filled[:n] = factors[order]
         blocks = np.ascontiguousarray(filled.reshape(n_blocks, kernels.LANES, k).transpose(0, 2, 1))
-        return cls(n, blocks, norms[order[:: kernels.LANES]].astype(np.float32), places)
+        by_title = np.ascontiguousarray(factors, np.float32).view()
+        by_title.flags.writeable = False  # as those are that are mapped from a file: kernels are compiled once
+        return cls(n, blocks, norms[order[:: kernels.LANES]].astype(np.float32), rows, places, by_title)
+
+    def filter(self, allowed: Mask) -> Filter:
+        """Return a mask of titles (n_titles,) as `top_k` takes it."""
+        bits = np.zeros(len(self.order), np.bool_)
+        bits[self.places] = allowed
+        return np.packbits(bits, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+
+    def mask(self, allowed: Filter) -> Mask:
+        """Return a filter as a mask of titles, (n_titles,)."""
+        bits = np.unpackbits(allowed.astype("<u8", copy=False).view(np.uint8), bitorder="little")
+        found: Mask = bits[self.places].astype(np.bool_)
+        return found
+
+    def change(self, allowed: Filter, title: int, value: bool) -> None:
+        """Let a title (row) pass a filter, or no longer."""
+        word, bit = divmod(int(self.places[title]), kernels.LANES)
+        allowed[word] = (allowed[word] & ~(np.uint64(1) << np.uint64(bit))) | (np.uint64(value) << np.uint64(bit))
+
+    def allows(self, allowed: Filter, titles: Ints) -> Mask:
+        """Tell which titles (rows) a filter lets pass, (n,)."""
+        word, bit = np.divmod(self.places[titles], kernels.LANES)
+        found: Mask = (allowed[word] >> bit.astype(np.uint64)) & np.uint64(1) == 1
+        return found
 
     def top_k(
         self,
         users: Floats,
         k: int,
         exclude: Pairs | None = None,
-        allowed: NDArray[np.bool_] | None = None,
+        allowed: Filter | None = None,
         threads: int | None = None,
     ) -> tuple[Ints, Floats]:
         """Return the ``k`` titles with the highest scores for each of ``users`` (n, factors), best first.
 
-        ``exclude`` holds titles left out of each user's list, ``allowed`` (n_titles,) masks what may be in any. Equal
+        ``exclude`` holds titles left out of each user's list, ``allowed`` says what may be in any. Equal
         scores go to the lower row, so that answers are reproducible. Returns title rows and scores, both (n, k); a
         list that runs out of titles ends in row -1 with score -inf.
         """
         n = len(users)
         rows, scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
         out = exclude or Pairs(np.zeros(n + 1, np.int64), np.zeros(0, np.int64))
-        mask = np.zeros(0, np.bool_) if allowed is None else allowed
-        layout = (np.ascontiguousarray(users, np.float32), self.blocks, self.norms, self.order)
+        words = np.zeros(0, np.uint64) if allowed is None else allowed
+        layout = (np.ascontiguousarray(users, np.float32), self.blocks, self.norms, self.order, self.factors, words)
 
         def part(begin: int) -> None:
             end = min(begin + _PART_USERS, n)
-            kernels.best_titles(begin, end, *layout, mask, out.start, out.titles, rows, scores)
+            kernels.best_titles(begin, end, *layout, out.start, out.titles, rows, scores)
 
         if n <= _PART_USERS and k > 0:
             part(0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nextreel.model.arrays import Floats, Ints
 from nextreel.model.diversify import diversified
 from nextreel.model.model import Model
-from nextreel.model.rank import Catalogue, Pairs
+from nextreel.model.rank import Catalogue, Filter, Pairs
 
 #: Titles that a diverse list chooses from, for each that it has.
 _CHOICE = 5
@@ -39,10 +39,9 @@ class Recommender:
 
     def __init__(self, model: Model, offered: NDArray[np.bool_], diversity: float = 0.0):
         self._model = model
-        self._offered = offered
         self._diversity = diversity
-        self._personal = Catalogue.of(model.ranking_factors.titles)
-        self._popular = Catalogue.of(model.popularity[:, None])
+        both = (Catalogue.of(factors) for factors in (model.ranking_factors.titles, model.popularity[:, None]))
+        self._personal, self._popular = ((catalogue, catalogue.filter(offered)) for catalogue in both)
 
     def recommend(self, users: Ints, k: int, seen: Pairs, threads: int | None = None) -> Recommendations:
         """Recommend ``k`` titles to each of ``users`` (rows, (n,)), but none that they, of all users, have ``seen``."""
@@ -52,20 +51,23 @@ class Recommender:
         titles = np.full((len(users), k), -1, np.int64)
         ones = np.ones((len(users), 1), np.float32)
         own = self._model.ranking_factors.users[users]
-        for group, factors, catalogue in ((personal, own, self._personal), (~personal, ones, self._popular)):
+        for group, factors, among in ((personal, own, self._personal), (~personal, ones, self._popular)):
             rows = np.flatnonzero(group)
-            titles[rows] = self._lists(catalogue, factors[rows], k, excluded.rows(rows), threads)
+            titles[rows] = self._lists(among, factors[rows], k, excluded.rows(rows), threads)
         found = titles >= 0
         ratings = np.full(titles.shape, np.nan, np.float32)
         ratings[found] = self._model.predict(np.repeat(users, found.sum(1)), titles[found])
         strategy = np.where(~personal, "popular", np.where(rated, "personal", "preferences"))
         return Recommendations(titles, ratings, strategy)
 
-    def _lists(self, catalogue: Catalogue, users: Floats, k: int, excluded: Pairs, threads: int | None) -> Ints:
+    def _lists(
+        self, among: tuple[Catalogue, Filter], users: Floats, k: int, excluded: Pairs, threads: int | None
+    ) -> Ints:
         """Return lists of k titles for the factors of users (n, l), none of them ``excluded``."""
+        catalogue, offered = among
         if self._diversity == 0:
-            return catalogue.top_k(users, k, excluded, self._offered, threads)[0]
-        longer = catalogue.top_k(users, k * _CHOICE, excluded, self._offered, threads)
+            return catalogue.top_k(users, k, excluded, offered, threads)[0]
+        longer = catalogue.top_k(users, k * _CHOICE, excluded, offered, threads)
         return diversified(*longer, self._model.ranking_factors.titles, k, 1 - self._diversity)[0]
 
 

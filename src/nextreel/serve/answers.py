@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nextreel.model.arrays import Floats
 from nextreel.model.snapshot import NO_TIME
 from nextreel.serve.live import Asked, Listed, Live
 from nextreel.serve.people import Past, Person, Profile
@@ -194,11 +195,13 @@ class Answers:
 
     def _page(self, found: Listed, known: bool, asked: Asked, why: "list[Data] | None") -> Data:
         items = []
-        for n, row in enumerate(found.titles.tolist()):
+        for n, (row, stars, score) in enumerate(
+            zip(found.titles.tolist(), _numbers(found.ratings), _numbers(found.scores), strict=True)
+        ):
             item = self.card(row)
             item["rank"] = asked.offset + n + 1
-            item["predicted_rating"] = _number(found.ratings[n])
-            item["score"] = _number(found.scores[n])
+            item["predicted_rating"] = stars
+            item["score"] = score
             if why is not None:
                 item["reason"] = why[n]
             items.append(item)
@@ -244,6 +247,11 @@ def card_data(card: Card) -> Data:
         "seasons": card.seasons,
         "episodes": card.episodes,
     }
+
+
+def _numbers(values: Floats) -> list[float]:
+    found: list[float] = values.astype(np.float64).round(_DIGITS).tolist()
+    return found
 
 
 def _number(value: float | np.floating[Any]) -> float:

@@ -15,13 +15,13 @@ from nextreel.events.contract import EventType, Verb
 from nextreel.ingest.rows import Rejected, latest_at, read
 from nextreel.serve import schemas as s
 from nextreel.serve.answers import Answers, Unknown
+from nextreel.serve.choices import Choice
 from nextreel.serve.fast import Fast
 from nextreel.serve.guard import Guard, role
 from nextreel.serve.live import Asked
 from nextreel.serve.people import Profile
 from nextreel.serve.problems import add_handlers, problem
 from nextreel.serve.serving import Serving
-from nextreel.serve.titles import Choice
 
 _ABOUT = """Recommendations that follow every event: what was watched a moment ago counts in the next answer.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,11 +24,11 @@ _CLIENTS = 10_000
 
 #: Nothing is loaded from elsewhere, nothing embeds this, nothing guesses types, and nobody keeps an answer.
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"cache-control": b"no-store",
 }
 #: What needs no key: it says nothing of anybody.
 _OPEN = {"/healthz", "/readyz", "/openapi.json"}
@@ -79,10 +79,7 @@ class Guard:
     def refusal(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
         """Return why a request is refused before it is read: status, detail and headers; None where it is not."""
         headers = Headers(scope=scope)
-        host = (
-            headers.get("host", "").rsplit(":", 1)[0] if not headers.get("host", "").endswith("]") else headers["host"]
-        )
-        if self._hosts and host.lower() not in self._hosts:
+        if self._hosts and _name(headers.get("host", "")) not in self._hosts:
             return 421, "this server is not known by that name (header Host)", {}
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._settings.max_body_bytes:
@@ -145,9 +142,9 @@ class Guarded:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                own = {name.lower() for name, _ in message["headers"]}
+                more = [header for header in _HEADERS.items() if header[0] not in own]
+                message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
         refused = self._guard.refusal(scope)

@@ -1,21 +1,27 @@
 """Ids and their rows: those of a model, and those that came after it."""
 
-import numpy as np
+from bisect import bisect_left
+
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from nextreel.errors import ModelError
 
 
 class Ids:
-    """Rows of ids: those ``known`` first, in their order, then those that are added.
+    """Rows of ids: those ``known`` first, ascending as they are in every model, then those that are added.
 
-    Known ids stay in Arrow's memory, and are found by their hashes, 16 bytes an id: a dictionary would take ten times
-    as much.
+    Known ids stay in Arrow's memory, and are found by halving: a dictionary would take a hundred bytes an id.
     """
 
     def __init__(self, known: pa.StringArray):
-        hashes = np.fromiter((hash(name) for name in known.to_pylist()), np.int64, len(known))
+        """Raise `ModelError` where known ids do not ascend."""
+        if not pc.all(pc.less(known[:-1], known[1:])).as_py() and len(known) > 1:
+            raise ModelError("the ids of the model do not ascend")
+        _, offsets, data = known.buffers()
         self._known = known
-        self._order = np.argsort(hashes, kind="stable")
-        self._hashes = hashes[self._order]
+        self._offsets = memoryview(offsets or b"").cast("B").cast("i")[known.offset :]
+        self._bytes = memoryview(data or b"")
         self._added: list[str] = []
         self._rows: dict[str, int] = {}
 
@@ -29,14 +35,14 @@ class Ids:
 
     def find(self, name: str) -> int | None:
         """Return the row of an id, or None."""
-        own = hash(name)
-        place = int(self._hashes.searchsorted(own))
-        while place < len(self._hashes) and self._hashes[place] == own:
-            row = int(self._order[place])
-            if self._known[row].as_py() == name:
-                return row
-            place += 1
+        wanted = name.encode("utf-8", "surrogatepass")
+        row = bisect_left(range(len(self._known)), wanted, key=self._encoded)
+        if row < len(self._known) and self._encoded(row) == wanted:
+            return row
         return self._rows.get(name)
+
+    def _encoded(self, row: int) -> bytes:
+        return bytes(self._bytes[self._offsets[row] : self._offsets[row + 1]])
 
     def add(self, name: str) -> int:
         """Return the row of an id, a new one where it has none."""
@@ -49,5 +55,4 @@ class Ids:
     def name(self, row: int) -> str:
         """Return the id of a row."""
         n = len(self._known)
-        found: str = self._known[row].as_py() if row < n else self._added[row - n]
-        return found
+        return self._encoded(row).decode() if row < n else self._added[row - n]

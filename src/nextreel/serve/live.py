@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from nextreel.events.contract import RATING_MAX, RATING_MIN, EventType, Verb, fields_of
-from nextreel.model.arrays import Floats, Ints, Mask
+from nextreel.model.arrays import Floats, Ints
 from nextreel.model.diversify import diversified
 from nextreel.model.estimate import Estimate
 from nextreel.model.foldin import FoldIn
@@ -24,9 +24,10 @@ from nextreel.model.rank import Catalogue, Pairs
 from nextreel.model.recommend import Strategy
 from nextreel.model.snapshot import Snapshot
 from nextreel.model.solve import Rows
+from nextreel.serve.choices import Choice
 from nextreel.serve.people import Past, People, Person, Profile
 from nextreel.serve.popular import Popular
-from nextreel.serve.titles import Choice, Titles
+from nextreel.serve.titles import Titles
 from nextreel.settings import RatingsSettings, ServeSettings
 
 #: Titles that a diverse list chooses from, for each that it has.
@@ -102,10 +103,10 @@ class Live:
         self.model = model
         self.snapshot = snapshot
         self.lock = threading.RLock()
-        self.titles = Titles(model, snapshot.titles)
+        self._catalogue = Catalogue.of(model.ranking_factors.titles)
+        self.titles = Titles(model, snapshot.titles, self._catalogue)
         self.people = People(model, snapshot, self.titles, ratings.implicit)
         self.popular = Popular(model.popularity, snapshot.history, serve.trending_half_life_hours, trained_at)
-        self._catalogue = Catalogue.of(model.ranking_factors.titles)
         self._of_users = FoldIn.of(model.users, model.biases.mean, model.feedback)
         self._raters: dict[int, set[int]] = {}
         self._unsettled: set[int] = set()
@@ -211,7 +212,7 @@ class Live:
             n = asked.offset + asked.count
             wanted = n * _CHOICE_OF if asked.diversity > 0 else n
             if person.strategy == "popular":
-                titles = self.popular.popular.top(wanted, self.titles.chosen(asked.choice).mask, exclude)
+                titles = self.popular.popular.top(wanted, self.titles.chosen(asked.choice), exclude)
                 scores = self.popular.popularity(titles).astype(np.float32)
             else:
                 titles, scores = self._best(person.ranking, wanted, exclude, asked.choice)
@@ -227,8 +228,9 @@ class Live:
     def rank(self) -> None:
         """Order what is popular, trending and new anew, where anything has changed."""
         with self.lock:
-            self.popular.rank(self.titles.places)
-            self.titles.rank()
+            order = self.popular.ranking(self.titles.places), self.titles.ranking()
+        for each in order:
+            each()
 
     def listed(self, which: str, asked: Asked, person: Person | None = None, seen: Ints | None = None) -> Listed:
         """Return what is "popular", "trending" or "new", to a person who has ``seen`` titles, or to nobody known."""
@@ -237,7 +239,7 @@ class Live:
             ranked = {"popular": self.popular.popular, "trending": self.popular.trending, "new": self.titles.newest}[
                 which
             ]
-            titles = ranked.top(asked.offset + asked.count, self.titles.chosen(asked.choice).mask, exclude)
+            titles = ranked.top(asked.offset + asked.count, self.titles.chosen(asked.choice), exclude)
             titles = titles[asked.offset :]
             nobody = person or self.people.stranger(Profile(""), Past.said({}))
             scores = self.popular.popularity(titles).astype(np.float32)
@@ -251,9 +253,7 @@ class Live:
             if norm == 0:
                 return np.zeros(0, np.int64), np.zeros(0, np.float32)
             exclude = self._excluded(np.array([title]), asked)
-            mask = self.titles.chosen(asked.choice).mask.copy()
-            mask[exclude] = False
-            rows = np.flatnonzero(mask)
+            rows = np.setdiff1d(self.titles.chosen(asked.choice).rows(), exclude, assume_unique=True)
             factors = self.titles.of(rows).ranking
             norms = np.linalg.norm(factors, axis=1)
             cosines = np.divide(
@@ -265,8 +265,8 @@ class Live:
 
     def predict(self, person: Person, titles: Ints) -> Floats:
         """Return the ratings that a person is predicted to give, (n,), within 0.5 to 5."""
-        other, own = self.titles.of(titles), person.estimate
-        stars = np.float32(self.model.biases.mean) + own.bias[0] + other.bias + _products(other.rating, own.rating[0])
+        own, (rating, bias) = person.estimate, self.titles.rating_of(titles)
+        stars = np.float32(self.model.biases.mean) + own.bias[0] + bias + _products(rating, own.rating[0])
         found: Floats = np.clip(stars, RATING_MIN, RATING_MAX)
         return found
 
@@ -286,19 +286,14 @@ class Live:
     def _best(self, user: Floats, k: int, exclude: Ints, choice: Choice) -> tuple[Ints, Floats]:
         """Return the ``k`` best titles for a user's factors, exactly; equal scores in the order of rows."""
         chosen, n_known = self.titles.chosen(choice), self.titles.n_known
-        known = exclude[exclude < n_known]
-        if chosen.catalogue is None:
-            rows, scores = _top(self._catalogue, user, k, known, chosen.mask[:n_known])
-        else:
-            place = np.searchsorted(chosen.rows, known)
-            there = place < len(chosen.rows)
-            among = place[there][chosen.rows[place[there]] == known[there]]
-            rows, scores = _top(chosen.catalogue, user, k, among, None)
-            rows = chosen.rows[rows]
+        pairs = Pairs(np.array([0, len(exclude)]), exclude)
+        lists, products = self._catalogue.top_k(user[None], k, pairs, chosen.known)
+        n = int(np.count_nonzero(lists[0] >= 0))
+        rows, scores = lists[0, :n], products[0, :n]
         new = self.titles.new.ranking
         if not len(new):
             return rows, scores
-        allowed: Mask = chosen.mask[n_known : n_known + len(new)].copy()
+        allowed = chosen.newcomers(len(new))
         beyond = exclude[exclude >= n_known] - n_known
         allowed[beyond[beyond < len(allowed)]] = False
         added = np.flatnonzero(allowed)
@@ -308,15 +303,10 @@ class Live:
         return rows[order], scores[order]
 
     def _excluded(self, seen: Ints, asked: Asked) -> Ints:
+        if not asked.exclude and not asked.include_seen:
+            return seen
         own = np.array(sorted(asked.exclude), np.int64)
         return own if asked.include_seen else np.union1d(own, seen)
-
-
-def _top(catalogue: Catalogue, user: Floats, k: int, exclude: Ints, allowed: Mask | None) -> tuple[Ints, Floats]:
-    pairs = Pairs(np.array([0, len(exclude)]), exclude)
-    rows, scores = catalogue.top_k(user[None], k, pairs, allowed)
-    n = int(np.count_nonzero(rows[0] >= 0))
-    return rows[0, :n], scores[0, :n]
 
 
 def _products(rows: Floats, vector: Floats) -> Floats:

@@ -234,7 +234,7 @@ class People:
     def person(self, row: int) -> Person:
         """Return a user as they are now."""
         if row < self.ids.n_known and row not in self._deeds and row not in self._declared:
-            model = self._model.users.take(np.array([row]))
+            model = self._trained(row)
             n = int(self._snapshot.history.start[row + 1] - self._snapshot.history.start[row])
             return Person(model, _strategy(model, n), n)
         found = self._people.pop(row, None) or self._solved(self.profile(row), self.past(row))
@@ -243,6 +243,11 @@ class People:
             del self._people[next(iter(self._people))]
         return found
 
+    def _trained(self, row: int) -> Estimate:
+        ranking, rating, bias = self._model.ranking_factors, self._model.rating_factors, self._model.biases
+        one = slice(row, row + 1)
+        return Estimate(ranking.users[one], rating.users[one], bias.users[one])
+
     def stranger(self, profile: Profile, past: Past) -> Person:
         """Return somebody who is not a user, by what they declare and what they say of titles."""
         return self._solved(profile, past)
@@ -250,7 +255,7 @@ class People:
     def anchor(self, row: int) -> Estimate:
         """Return what newcomers among titles are solved from: a user without those, as trained where they were."""
         if row < self.ids.n_known:
-            return self._model.users.take(np.array([row]))
+            return self._trained(row)
         past = self.past(row)
         known = np.flatnonzero(past.titles < self._titles.n_known)
         return self._solved(

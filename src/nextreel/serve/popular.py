@@ -5,6 +5,9 @@ user counting 2^(-age / half-life) for the last that they did. Both count a user
 comes twice, or late, changes nothing: the order of events does not matter.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from nextreel.model.arrays import Doubles, Floats, Ints
@@ -33,7 +36,7 @@ class Popular:
         self._popularity: Grown[np.float64] = Grown(popularity.astype(np.float64))
         self._trend: Grown[np.float64] = Grown(self._weighed(history, len(popularity)))
         self._dirty = True
-        self.rank(np.arange(len(popularity)))
+        self.ranking(np.arange(len(popularity)))()
 
     def _weighed(self, history: History, n_titles: int) -> Doubles:
         found = np.zeros(n_titles)
@@ -63,16 +66,22 @@ class Popular:
     def _weight_of(self, time: int) -> float:
         return float(2.0 ** min(max((time - self._reference) / self._half_life, -_MOST), _MOST))
 
-    def rank(self, places: Ints) -> None:
-        """Order titles anew, where anything has changed; ``places`` (n,) is their order among equals."""
-        if self._dirty:
-            self.popular = Ranked(self._popularity.rows, places[: len(self._popularity)])
-            # Rounded, and what is left of sums that should be 0 is 0.
-            trend = self._trend.rows
-            highest = float(trend.max(initial=0.0))
-            shares = np.round(trend / highest, _DIGITS) if highest > 0 else np.zeros(len(trend))
-            self.trending = Ranked(shares, places[: len(shares)])
-            self._dirty = False
+    def ranking(self, places: Ints) -> Callable[[], None]:
+        """Return what orders titles anew, where anything has changed; ``places`` (n,) is their order among equals.
+
+        It may be called while events come, and takes everything as it is now.
+        """
+        if not self._dirty:
+            return lambda: None
+        self._dirty = False
+        return partial(self._rank, self._popularity.rows.copy(), self._trend.rows.copy(), places)
+
+    def _rank(self, popularity: Doubles, trend: Doubles, places: Ints) -> None:
+        # Rounded, and what is left of sums that should be 0 is 0.
+        highest = float(trend.max(initial=0.0))
+        shares = np.round(trend / highest, _DIGITS) if highest > 0 else np.zeros(len(trend))
+        self.popular = Ranked(popularity, places[: len(popularity)])
+        self.trending = Ranked(shares, places[: len(shares)])
 
     def popularity(self, rows: Ints) -> Doubles:
         """Return how many users rated titles or did something with them, (n,)."""

@@ -2,31 +2,50 @@
 
 import numpy as np
 
-from nextreel.model.arrays import Doubles, Ints, Mask
+from nextreel.model.arrays import Doubles, Ints
+from nextreel.serve.choices import Chosen
 
 #: Titles that are looked at at a time, from the top.
 _LOOK = 1024
+#: So many titles are put in order ahead; of the rest only those that somebody asks for.
+_AHEAD = 20_000
 
 
 class Ranked:
     """Titles by a value (n,), highest first, among equals by their ``places`` (n,); those of 0 are left out."""
 
     def __init__(self, values: Doubles, places: Ints):
-        order = np.lexsort((places, -values))
-        self._order: Ints = order[values[order] > 0]
+        """Take what is not changed from now on."""
+        self._values = values
+        self._places = places
+        least = 0.0
+        if len(values) > _AHEAD:
+            least = max(0.0, float(np.partition(values, -_AHEAD)[-_AHEAD]))
+        self._first = self._ordered(np.flatnonzero(values > least))
 
-    def top(self, k: int, allowed: Mask, exclude: Ints) -> Ints:
-        """Return the first ``k`` titles that are ``allowed`` (a mask over rows) and not to ``exclude`` (ascending)."""
+    def _ordered(self, rows: Ints) -> Ints:
+        found: Ints = rows[np.lexsort((self._places[rows], -self._values[rows]))]
+        return found
+
+    def top(self, k: int, chosen: Chosen, exclude: Ints) -> Ints:
+        """Return the first ``k`` titles that are ``chosen`` and not to ``exclude`` (ascending)."""
         found: list[Ints] = []
         n = 0
-        for begin in range(0, len(self._order), _LOOK):
-            rows = self._order[begin : begin + _LOOK]
-            rows = rows[rows < len(allowed)]
-            rows = rows[allowed[rows]]
-            if len(exclude):
-                rows = rows[~np.isin(rows, exclude)]
+        for begin in range(0, len(self._first), _LOOK):
+            rows = _kept(self._first[begin : begin + _LOOK], chosen, exclude)
             found.append(rows[: k - n])
             n += len(found[-1])
             if n == k:
-                break
-        return np.concatenate([np.zeros(0, np.int64), *found])
+                return np.concatenate(found)
+        rows = chosen.rows()
+        rows = rows[rows < len(self._values)]
+        return _without(self._ordered(rows[self._values[rows] > 0]), exclude)[:k]
+
+
+def _kept(rows: Ints, chosen: Chosen, exclude: Ints) -> Ints:
+    return _without(rows[chosen.allows(rows)], exclude)
+
+
+def _without(rows: Ints, exclude: Ints) -> Ints:
+    found: Ints = rows[~np.isin(rows, exclude)] if len(exclude) else rows
+    return found

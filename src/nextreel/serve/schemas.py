@@ -1,15 +1,14 @@
 """What goes in and out of the REST API, as OpenAPI shows it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from nextreel.events.contract import MATURITY, RATING_MAX, RATING_MIN, Verb
+from nextreel.serve.choices import Choice
 from nextreel.serve.live import Asked as Wish
-from nextreel.serve.titles import Choice
 
 
 def _utf8(value: str) -> str:
@@ -81,7 +80,9 @@ class ForUser(ForSomebody):
 
     def asked(self, rows: Callable[[Sequence[str]], frozenset[int]]) -> Wish:
         """Return what is asked for; ``rows`` gives those of the ids that are known."""
-        return replace(super().asked(rows), diversity=self.diversity)
+        return Wish(
+            self.count, self.offset, self.choice(), rows(self.exclude), self.include_seen, diversity=self.diversity
+        )
 
 
 class ForAll(ForSomebody):

@@ -1,34 +1,27 @@
 """Titles as they are now: the model's, those that came after it, and what requests choose them by."""
 
-import unicodedata
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nextreel.events.contract import MATURITY
-from nextreel.model.arrays import Ints, Mask
+from nextreel.model.arrays import Doubles, Floats, Ints
 from nextreel.model.estimate import Estimate
 from nextreel.model.model import Model
 from nextreel.model.rank import Catalogue
 from nextreel.model.snapshot import NO_TIME
 from nextreel.model.traits import Traits
-from nextreel.ratings.affinity import flat
+from nextreel.serve.choices import OFFERED, Choice, Choices, Chosen, marks
 from nextreel.serve.grown import Grown
 from nextreel.serve.ids import Ids
 from nextreel.serve.ranked import Ranked
 
 #: When an event happened, and what decides between two of the same moment: Kafka's time, partition and offset.
 Moment = tuple[int, int, int, int]
-
-#: Choices that are remembered, and the rows at the most that their own catalogues hold, 256 bytes of 64 factors each.
-_REMEMBERED, _REMEMBERED_ROWS = 256, 1_000_000
-#: A choice of fewer than this share of all titles has a catalogue of its own: scanning all for a few takes long.
-_FEW = 0.2
-
 
 _LISTS = ("genres", "directors", "actors", "decades")
 
@@ -62,66 +55,30 @@ class Card:
         return found | {"age_rating": [] if self.age_rating is None else [self.age_rating]}
 
     def marks(self) -> set[str]:
-        """Return the names of the masks that the title is in."""
-        found = {"offered"} | {f"genres {genre}" for genre in self.genres or ()}
-        if self.type is not None:
-            found.add(f"type {self.type}")
-        level = MATURITY.get(self.age_rating or "")
-        return found | {f"age {up_to}" for up_to in set(MATURITY.values()) if level is not None and level <= up_to}
+        """Return the marks that choices are made by."""
+        return marks(self.type, self.genres, self.age_rating)
 
 
 _NAMES = tuple(Card.__dataclass_fields__)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which titles may be recommended: of a type, of any of some genres, at most as mature as an age rating."""
-
-    type: str | None = None
-    genres: frozenset[str] = frozenset()
-    age_rating: str | None = None
-
-    def all_of(self) -> list[set[str]]:
-        """Return sets of masks; of each set a title must be in one."""
-        found = [{"offered"}]
-        if self.type is not None:
-            found.append({f"type {self.type}"})
-        if self.genres:
-            found.append({f"genres {genre}" for genre in self.genres})
-        if self.age_rating is not None:
-            found.append({f"age {MATURITY[self.age_rating]}"})
-        return found
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A choice, looked up: a mask over all titles, and, where they are few, a catalogue of the model's among them.
-
-    ``rows`` (n,) are that catalogue's titles, ascending.
-    """
-
-    mask: Mask
-    catalogue: Catalogue | None = None
-    rows: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-
-
 class Titles:
     """Rows of titles: those of the model first, in its order, then newcomers in the order in which they came."""
 
-    def __init__(self, model: Model, table: pa.Table):
+    def __init__(self, model: Model, table: pa.Table, catalogue: Catalogue):
         self.ids = Ids(model.title_ids)
         self._model = model
         self._table = table.select([name for name in _NAMES if name in table.column_names])
-        self._since: Ints = pc.fill_null(table["updated_at"].cast(pa.int64()), 0).to_numpy()
+        since = pc.fill_null(table["updated_at"].cast(pa.int64()), 0).to_numpy()
+        self._since: Grown[np.int64] = Grown(since)
         self._changed: dict[int, tuple[Moment, Card]] = {}
-        self._masks = {name: Grown(mask) for name, mask in _masks(table).items()}
+        self._choices = Choices(catalogue, table)
         self._new = Estimate(*(values[:0] for values in vars(model.titles).values()))
-        self._remembered: OrderedDict[Choice, Chosen] = OrderedDict()
         self._places = np.arange(len(self.ids))
-        self._names = pa.array([plain(name or "") for name in table["title"].to_pylist()], pa.string())
+        self._names = _plain(pc.fill_null(table["title"], ""))
         self._revisions: dict[int, int] = {}
-        self._unranked = True
-        self.rank()
+        self._unranked = False
+        self.newest = Ranked(since.astype(np.float64), self._places)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -156,20 +113,22 @@ class Titles:
             return Card(self.ids.name(row))
         return Card(**self._table.slice(row, 1).to_pylist()[0])
 
-    def rank(self) -> None:
-        """Order titles by when they came or last changed, the latest first, where any has changed."""
-        if self._unranked:
-            since = np.zeros(len(self))
-            since[: self.n_known] = self._since
-            for row, (moment, _) in self._changed.items():
-                since[row] = moment[0]
-            self.newest = Ranked(since, self.places)
-            self._unranked = False
+    def ranking(self) -> Callable[[], None]:
+        """Return what orders titles by when they came or last changed, the latest first, where any has changed.
+
+        It may be called while titles change, and takes them as they are now.
+        """
+        if not self._unranked:
+            return lambda: None
+        self._unranked = False
+        return partial(self._rank, self._since.rows.astype(np.float64), self.places)
+
+    def _rank(self, since: Doubles, places: Ints) -> None:
+        self.newest = Ranked(since, places[: len(since)])
 
     def is_offered(self, row: int) -> bool:
         """Tell whether a title has come as a movie or a series, and not only as what somebody watched."""
-        mask = self._masks["offered"].rows
-        return bool(row < len(mask) and mask[row])
+        return self._choices.has(row, OFFERED)
 
     def revision(self, row: int) -> int:
         """Return a number that changes with what there is to tell of a title."""
@@ -177,22 +136,15 @@ class Titles:
 
     def search(self, text: str) -> Ints:
         """Return the titles, (n,) rows, whose names have all words of a text, whatever their case and accents."""
-        words = plain(text).split()
+        words = _plain(pa.array([text]))[0].as_py().split()
         if not words:
             return np.zeros(0, np.int64)
-        found = pa.repeat(True, self.n_known)
-        for word in words:
-            found = pc.and_(found, pc.match_substring(self._names, word))
-        mask = found.to_numpy(zero_copy_only=False).astype(bool)
-        mask &= self._mask("offered")[: self.n_known]
-        new = []
-        for row, (_, card) in self._changed.items():
-            fits = all(word in plain(card.title or "") for word in words)
-            if row < self.n_known:
-                mask[row] = fits
-            elif fits:
-                new.append(row)
-        return np.concatenate([np.flatnonzero(mask), np.array(sorted(new), np.int64)])
+        found = _having(self._names, words)
+        changed = list(self._changed)
+        names = pa.array([card.title or "" for _, card in self._changed.values()], pa.string())
+        rows = np.array(changed, np.int64)
+        found = np.setdiff1d(found[self.chosen(Choice()).allows(found)], rows, assume_unique=True)
+        return np.sort(np.concatenate([found, rows[_having(_plain(names), words)]]))
 
     def change(self, values: dict[str, Any], moment: Moment) -> int | None:
         """Take a movie's or series' event; return the row where it is news, None where something newer was known."""
@@ -201,13 +153,9 @@ class Titles:
             return None
         before, card = self.card(row), Card(**values)
         self._changed[row] = moment, card
-        marks = before.marks() if self.is_offered(row) else set()
-        for name in marks - card.marks():
-            self._masks[name][row] = False
-        for name in card.marks() - marks:
-            self._masks.setdefault(name, Grown(np.zeros(0, np.bool_)))[row] = True
+        self._choices.change(row, before.marks() if self.is_offered(row) else set(), card.marks())
         self._revisions[row] = self._revisions.get(row, 0) + 1
-        self._remembered.clear()
+        self._since[row] = moment[0]
         self._unranked = True
         return row
 
@@ -216,7 +164,7 @@ class Titles:
             return self._changed[row][0]
         if row >= self.n_known or not self.is_offered(row):
             return (NO_TIME, 0, 0, 0)
-        return (int(self._since[row]), 0, 0, 0)
+        return (int(self._since.rows[row]), 0, 0, 0)
 
     def assume(self, new: Estimate) -> None:
         """Take what is assumed of newcomers, all of them."""
@@ -237,65 +185,29 @@ class Titles:
             parts.append(found)
         return Estimate(*parts)
 
+    def rating_of(self, rows: Ints) -> tuple[Floats, Floats]:
+        """Return of the same what ratings are predicted from: factors (n, l) and biases (n,)."""
+        if (rows < self.n_known).all():
+            return self._model.rating_factors.titles[rows], self._model.biases.titles[rows]
+        found = self.of(rows)
+        return found.rating, found.bias
+
     def chosen(self, choice: Choice) -> Chosen:
-        """Look a choice up."""
-        found = self._remembered.get(choice)
-        if found is None or len(found.mask) < len(self):
-            found = self._remembered[choice] = self._look_up(choice)
-            while len(self._remembered) > _REMEMBERED or (
-                len(self._remembered) > 1 and self._held() > _REMEMBERED_ROWS
-            ):
-                self._remembered.popitem(last=False)
-        self._remembered.move_to_end(choice)
-        return found
-
-    def _held(self) -> int:
-        return sum(len(c.rows) for c in self._remembered.values())
-
-    def _look_up(self, choice: Choice) -> Chosen:
-        mask = np.ones(len(self), np.bool_)
-        for names in choice.all_of():
-            mask &= np.logical_or.reduce([self._mask(name) for name in sorted(names)])
-        rows = np.flatnonzero(mask[: self.n_known])
-        if choice == Choice() or len(rows) > _FEW * self.n_known:
-            return Chosen(mask)
-        return Chosen(mask, Catalogue.of(self._model.ranking_factors.titles[rows]), rows)
-
-    def _mask(self, name: str) -> Mask:
-        mask = np.zeros(len(self), np.bool_)
-        if name in self._masks:
-            held = self._masks[name].rows
-            mask[: len(held)] = held
-        return mask
+        """Look a choice up. What it finds is to be used before anything changes."""
+        return self._choices.chosen(choice)
 
 
-def _masks(table: pa.Table) -> dict[str, Mask]:
-    """Return the masks that choices are made by, (n,), by name: `Card.marks` of each row."""
-    n = table.num_rows
-    offered: Mask = pc.is_valid(table["type"]).to_numpy(zero_copy_only=False).astype(bool)
-    found = {"offered": offered}
-    for kind in pc.unique(table["type"].drop_null()).to_pylist():
-        found[f"type {kind}"] = _filled(pc.equal(table["type"], kind))
-    rows, genres = flat(table["genres"])
-    codes = genres.dictionary_encode()
-    code = codes.indices.to_numpy(zero_copy_only=False)
-    for place, genre in enumerate(codes.dictionary.to_pylist()):
-        mask = np.zeros(n, np.bool_)
-        mask[rows[code == place]] = True
-        found[f"genres {genre}"] = mask
-    level = pc.fill_null(pc.index_in(table["age_rating"], pa.array(list(MATURITY))), len(MATURITY)).to_numpy()
-    maturity = np.array([*MATURITY.values(), np.iinfo(np.int64).max])[level]
-    for up_to in sorted(set(MATURITY.values())):
-        found[f"age {up_to}"] = maturity <= up_to
-    return found
+def _having(names: pa.StringArray, words: list[str]) -> Ints:
+    """Return which names have all words, (n,)."""
+    found = pa.repeat(True, len(names))
+    for word in words:
+        found = pc.and_(found, pc.match_substring(names, word))
+    return np.flatnonzero(found.to_numpy(zero_copy_only=False))
 
 
-def _filled(mask: pa.ChunkedArray) -> Mask:
-    found: Mask = pc.fill_null(mask, False).to_numpy(zero_copy_only=False).astype(bool)
-    return found
-
-
-def plain(text: str) -> str:
-    """Return a text without case and accents, for comparing."""
-    parts = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(part for part in parts if not unicodedata.combining(part))
+def _plain(texts: pa.Array) -> pa.StringArray:
+    """Return texts without case and accents, for comparing."""
+    found = pc.utf8_lower(pc.utf8_normalize(texts, "NFKD"))
+    for pattern, plain in ((r"\p{M}", ""), ("ß", "ss"), ("\u03c2", "\u03c3")):
+        found = pc.replace_substring_regex(found, pattern, plain)
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
