@@ -23,8 +23,9 @@ from nextreel.settings import KafkaSettings
 _LOG = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: Messages that are taken at a time, and those of them that a request waits for at the most: 1 ms.
-_SIP, _APPLIED = 1_000, 50
+#: Messages that are taken at a time, and those of them that a request waits for at the most: a few tenths of a
+#: millisecond.
+_SIP, _APPLIED = 1_000, 10
 _SIP_SECONDS = 0.02
 #: How often what is popular is ordered anew, partitions are looked for, and a broker that is gone is tried again.
 _RANK_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 1.0, 15.0, 1.0

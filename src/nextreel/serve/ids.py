@@ -1,11 +1,15 @@
 """Ids and their rows: those of a model, and those that came after it."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nextreel.errors import ModelError
+
+
+#: One id of so many is at hand as it is, to look for the others after it.
+_EVERY = 64
 
 
 class Ids:
@@ -22,6 +26,7 @@ class Ids:
         self._known = known
         self._offsets = memoryview(offsets or b"").cast("B").cast("i")[known.offset :]
         self._bytes = memoryview(data or b"")
+        self._some = [self._encoded(row) for row in range(0, len(known), _EVERY)]
         self._added: list[str] = []
         self._rows: dict[str, int] = {}
 
@@ -36,8 +41,10 @@ class Ids:
     def find(self, name: str) -> int | None:
         """Return the row of an id, or None."""
         wanted = name.encode("utf-8", "surrogatepass")
-        row = bisect_left(range(len(self._known)), wanted, key=self._encoded)
-        if row < len(self._known) and self._encoded(row) == wanted:
+        n = len(self._known)
+        begin = max(0, bisect_right(self._some, wanted) - 1) * _EVERY
+        row = bisect_left(range(n), wanted, begin, min(n, begin + _EVERY), key=self._encoded)
+        if row < n and self._encoded(row) == wanted:
             return row
         return self._rows.get(name)
 

@@ -138,18 +138,18 @@ class Live:
             self._unsettled.add(title)
 
     def _did(self, values: dict[str, Any], moment: tuple[int, int, str]) -> None:
-        title, user_id = self.titles.ids.add(values["id_contenido"]), values["id_usuario"]
-        row = self.people.ids.find(user_id)
-        before = None if row is None else self.people.last(row, title)
-        deeds = self.people.did(user_id, title, Verb(values["evento"]), values["calificacion"], moment)
-        if deeds is None:
+        verb = Verb(values["evento"])
+        worth = self.people.worth(verb, values["calificacion"])
+        if not worth:
             return
+        title, user = self.titles.ids.add(values["id_contenido"]), self.people.ids.add(values["id_usuario"])
+        before = self.people.last(user, title)
+        deeds = self.people.did(user, title, verb is Verb.RATE, worth, moment)
         # What is said to happen long after it was sent does not trend until the end of days.
         time = min(deeds.time, moment[1] * 1000)
         now = time if before is None else max(before, time)
         if before is None or now > before:
             self.popular.did(title, before, now)
-        user = self.people.ids.add(user_id)
         if title >= self.titles.n_known:
             self._raters.setdefault(title, set()).add(user)
             self._unsettled.add(title)

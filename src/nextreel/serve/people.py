@@ -1,7 +1,7 @@
 """Users as they are now: what they declare, what they rated and did, and the factors that follow from both."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -67,7 +67,7 @@ class Deeds:
         """Return both with another deed, which may be older than what is known."""
         known = self.said if is_said else self.done
         newest = (moment, stars) if known is None or known[0] <= moment else known
-        return replace(self, said=newest) if is_said else replace(self, done=newest)
+        return Deeds(newest, self.done) if is_said else Deeds(self.said, newest)
 
     @property
     def time(self) -> int:
@@ -170,13 +170,12 @@ class People:
         since = self._snapshot.users["updated_at"][row].cast(pa.int64()).as_py()
         return (NO_TIME if since is None else since, 0, 0, 0)
 
-    def did(self, user_id: str, title: int, verb: Verb, stars: float | None, moment: DeedMoment) -> Deeds | None:
-        """Take what a user said of a title, or did with it; return what is new of the two, None where it counts not."""
-        is_said = verb is Verb.RATE
-        worth = stars if is_said else self._stands_for[verb]
-        if not worth:
-            return None
-        row = self.ids.add(user_id)
+    def worth(self, verb: Verb, stars: float | None) -> float | None:
+        """Return what a deed counts for, in stars; None or 0 where it does not."""
+        return stars if verb is Verb.RATE else self._stands_for[verb]
+
+    def did(self, row: int, title: int, is_said: bool, worth: float, moment: DeedMoment) -> Deeds:
+        """Take what a user said of a title, or did with it; return the newest of both."""
         own = self._deeds.setdefault(row, {})
         own[title] = own.get(title, Deeds()).with_deed(moment, worth, is_said)
         self._people.pop(row, None)
@@ -227,9 +226,12 @@ class People:
 
     def _trained_time(self, row: int, title: int) -> int | None:
         """Return when a user last did something with a title, as the model knows; None where it does not."""
-        known = self._trained_on(row)
-        place = int(np.searchsorted(known.titles, title))
-        return int(known.times[place]) if place < len(known.titles) and known.titles[place] == title else None
+        if row >= self.ids.n_known or title >= self._titles.n_known:
+            return None
+        history = self._snapshot.history
+        begin, end = history.start[row : row + 2].tolist()
+        place = begin + int(history.titles[begin:end].searchsorted(title))
+        return int(history.times[place]) if place < end and history.titles[place] == title else None
 
     def person(self, row: int) -> Person:
         """Return a user as they are now."""

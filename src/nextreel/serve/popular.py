@@ -36,6 +36,7 @@ class Popular:
         self._popularity: Grown[np.float64] = Grown(popularity.astype(np.float64))
         self._trend: Grown[np.float64] = Grown(self._weighed(history, len(popularity)))
         self._dirty = True
+        self.popular = self.trending = Ranked(np.zeros(0), np.zeros(0, np.int64))
         self.ranking(np.arange(len(popularity)))()
 
     def _weighed(self, history: History, n_titles: int) -> Doubles:
@@ -80,8 +81,8 @@ class Popular:
         # Rounded, and what is left of sums that should be 0 is 0.
         highest = float(trend.max(initial=0.0))
         shares = np.round(trend / highest, _DIGITS) if highest > 0 else np.zeros(len(trend))
-        self.popular = Ranked(popularity, places[: len(popularity)])
-        self.trending = Ranked(shares, places[: len(shares)])
+        self.popular = Ranked(popularity, places[: len(popularity)], self.popular)
+        self.trending = Ranked(shares, places[: len(shares)], self.trending)
 
     def popularity(self, rows: Ints) -> Doubles:
         """Return how many users rated titles or did something with them, (n,)."""

@@ -14,14 +14,20 @@ _AHEAD = 20_000
 class Ranked:
     """Titles by a value (n,), highest first, among equals by their ``places`` (n,); those of 0 are left out."""
 
-    def __init__(self, values: Doubles, places: Ints):
-        """Take what is not changed from now on."""
+    _least: float
+    _first: Ints
+
+    def __init__(self, values: Doubles, places: Ints, before: "Ranked | None" = None):
+        """Take what is not changed from now on. The order of ``before``, of values much like these, makes it quicker."""
         self._values = values
         self._places = places
-        least = 0.0
-        if len(values) > _AHEAD:
-            least = max(0.0, float(np.partition(values, -_AHEAD)[-_AHEAD]))
-        self._first = self._ordered(np.flatnonzero(values > least))
+        self._least, expected = (0.0, 0) if before is None else (before._least, len(before._first))
+        rows = np.flatnonzero(values > self._least)
+        if not expected / 2 <= len(rows) <= 2 * _AHEAD:
+            enough = len(values) > _AHEAD
+            self._least = max(0.0, float(np.partition(values, -_AHEAD)[-_AHEAD])) if enough else 0.0
+            rows = np.flatnonzero(values > self._least)
+        self._first = self._ordered(rows)
 
     def _ordered(self, rows: Ints) -> Ints:
         found: Ints = rows[np.lexsort((self._places[rows], -self._values[rows]))]

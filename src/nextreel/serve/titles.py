@@ -124,7 +124,7 @@ class Titles:
         return partial(self._rank, self._since.rows.astype(np.float64), self.places)
 
     def _rank(self, since: Doubles, places: Ints) -> None:
-        self.newest = Ranked(since, places[: len(since)])
+        self.newest = Ranked(since, places[: len(since)], self.newest)
 
     def is_offered(self, row: int) -> bool:
         """Tell whether a title has come as a movie or a series, and not only as what somebody watched."""
