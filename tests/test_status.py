@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
 from tests.lake.writing import another_writer
+from tests.model.test_store import model
 
 from nextreel.cli import main
 from nextreel.errors import DataLossError
@@ -27,6 +28,8 @@ from nextreel.lake.commit import commit
 from nextreel.lake.layout import BATCHES_SCHEMA, QUARANTINE, SCHEMAS, Lake
 from nextreel.lake.ledger import Intake
 from nextreel.lake.write import stage
+from nextreel.model.journal import Verdict
+from nextreel.model.store import ModelStore
 from nextreel.settings import Settings, load
 from nextreel.status import Share, Status, show, status
 
@@ -121,6 +124,25 @@ def test_a_lake_with_a_model(unreachable: Settings) -> None:
     assert "1 of 8 (12.50%) in all; 1 of 5 (20.00%) in the last hour" in text
     assert "20.0 seconds ago" in text
     json.dumps(found.as_dict())
+
+
+def test_processes_that_run_and_a_model_that_was_refused(unreachable: Settings) -> None:
+    parts = [{"name": "broker", "pid": 12, "restarts": 0}, {"name": "serve", "pid": None, "restarts": 3}]
+    record = unreachable.home / "up.json"
+    record.write_text(json.dumps({"pid": os.getpid(), "at": NOW.isoformat(), "parts": parts}))
+    store = ModelStore(unreachable.models)
+    version = store.save(model(), {})
+    store.decide(version, lambda *_: Verdict(False, "popularity is better"))
+    text = text_of(status(unreachable))
+    assert "broker 12; serve (starts again), restarted 3 times" in text
+    assert f"none is current; {version} was refused: popularity is better" in text
+    store.promote(version)
+    assert "was refused" not in text_of(status(unreachable))
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    for gone in (json.dumps({"pid": ended.pid, "parts": parts}), "{", "[]"):
+        record.write_text(gone)
+        assert status(unreachable).up == []
 
 
 def test_lag_is_what_kafka_has_and_the_lake_has_not(settings: Settings) -> None:

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 
 #: Requests at a time, and how long those under way may take when the server stops.
 _CONCURRENT, _STOP_SECONDS = 1_000, 5
+#: So long may Python follow events, or load a model, while a request waits to be answered.
+_SWITCH_SECONDS = 0.0005
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -89,4 +92,5 @@ def run(app: FastAPI, listening: socket.socket) -> None:
         limit_concurrency=_CONCURRENT,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
+    sys.setswitchinterval(_SWITCH_SECONDS)
     uvicorn.Server(config).run(sockets=[listening])

@@ -25,8 +25,10 @@ from nextreel.lake.layout import BATCHES, QUARANTINE, Lake
 from nextreel.lake.ledger import Ledger, Offsets, read_ledger
 from nextreel.lake.locks import writer
 from nextreel.lake.stats import TableStats, stats
+from nextreel.model.journal import Decision
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
+from nextreel.up import PartStatus, running
 
 #: How long a Kafka that does not answer is waited for.
 _KAFKA_SECONDS = 2.0
@@ -61,7 +63,8 @@ class Status:
 
     ``ingest_process`` holds the writer's lock; ``lag`` by topic in messages; where ingest goes on with a topic that was
     made anew, ``kafka_error`` says so beside it. The share of the last hour is that of the table of micro-batches,
-    which may be a minute behind.
+    which may be a minute behind. ``refused`` is the last decision on a model where that was a refusal; ``up`` the
+    processes of `nextreel up`, none where it does not run.
     """
 
     at: datetime
@@ -76,7 +79,9 @@ class Status:
     quarantine_all: Share
     quarantine_last_hour: Share | None
     model: ModelStatus | None
+    refused: Decision | None
     exports: dict[str, int]
+    up: list[PartStatus]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data, for JSON."""
@@ -106,7 +111,9 @@ def status(settings: Settings, at: datetime | None = None) -> Status:
         quarantine_all=Share(quarantined, sum(ledger.rows.values())),
         quarantine_last_hour=_last_hour(lake, at),
         model=_model(settings),
+        refused=_refused(settings),
         exports=_exports(settings.exports),
+        up=running(settings.home),
     )
 
 
@@ -157,6 +164,11 @@ def _model(settings: Settings) -> ModelStatus | None:
     return ModelStatus(version, facts.get("created_at", ""), facts.get("data", {}), facts.get("evaluation", {}))
 
 
+def _refused(settings: Settings) -> Decision | None:
+    last = ModelStore(settings.models).decisions()[-1:]
+    return last[0] if last and last[0].deed == "refused" else None
+
+
 def _exports(folder: Path) -> dict[str, int]:
     """Return the bytes of each file or folder of files; what is hidden is being written."""
     shown = [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]
@@ -187,6 +199,7 @@ def _lines(found: Status) -> list[tuple[str, str]]:
     running = "does not run" if found.ingest_process is None else f"runs, process {found.ingest_process}"
     return [
         ("home", str(found.home)),
+        *([("up", "; ".join(map(str, found.up)))] if found.up else []),
         ("ingest", running),
         ("last commit", commit),
         ("lag", lag),
@@ -198,14 +211,15 @@ def _lines(found: Status) -> list[tuple[str, str]]:
 
 
 def _model_text(found: Status) -> str:
+    refused = f"{found.refused.version} was refused: {found.refused.why}" if found.refused else ""
     if found.model is None:
-        return "none yet; `nextreel train` makes one"
+        return f"none is current; {refused}" if refused else "none yet; `nextreel train` makes one"
     made = f", {_ago(found.at, datetime.fromisoformat(found.model.created_at))}" if found.model.created_at else ""
     judged = [
         _beside(found.model.evaluation.get("ranking", {}), "ndcg", "nDCG@10"),
         _beside(found.model.evaluation.get("accuracy", {}), "rmse", "RMSE"),
     ]
-    return "; ".join([found.model.version + made, *filter(None, judged)])
+    return "; ".join([found.model.version + made, *filter(None, [*judged, refused])])
 
 
 def _beside(group: dict[str, Any], metric: str, name: str) -> str:

@@ -5,6 +5,7 @@ others do not need; and where this process itself is killed, Linux ends the othe
 ``<home>/up.json``, for `nextreel status`.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from nextreel.durable import write_json
 from nextreel.kafka.broker import die_with_parent
 
 _LOOK_SECONDS = 0.2
+_RECORD = "up.json"
 #: Pauses before a process that ended is started again; one that ran for so long had ended by chance.
 _FIRST_PAUSE, _LONGEST_PAUSE, _WELL_SECONDS = 1.0, 30.0, 60.0
 #: How long a process may take to stop.
@@ -48,6 +50,19 @@ class Part:
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
         self.began = time.monotonic()
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """A process that `nextreel up` keeps running: None where it has ended and waits to be started again."""
+
+    name: str
+    pid: int | None
+    restarts: int
+
+    def __str__(self) -> str:
+        found = self.name + (" (starts again)" if self.pid is None else f" {self.pid}")
+        return found + (f", restarted {self.restarts:,} times" if self.restarts else "")
 
 
 class Up:
@@ -95,7 +110,7 @@ class Up:
             {"name": p.name, "pid": None if p.process is None else p.process.pid, "restarts": p.restarts}
             for p in self._parts
         ]
-        write_json(self._home / "up.json", {"pid": os.getpid(), "at": now, "parts": parts})
+        write_json(self._home / _RECORD, {"pid": os.getpid(), "at": now, "parts": parts})
 
     def _stop(self) -> None:
         for part in reversed(self._parts):
@@ -108,4 +123,25 @@ class Up:
                 self._tell(f"{part.name} does not stop: killed")
                 part.process.kill()
                 part.process.wait()
-        (self._home / "up.json").unlink(missing_ok=True)
+        (self._home / _RECORD).unlink(missing_ok=True)
+
+
+def running(home: Path) -> list[PartStatus]:
+    """Return the processes of the `nextreel up` that runs in a home: none where none does, or where it was killed."""
+    try:
+        found = json.loads((home / _RECORD).read_text("utf-8"))
+        return [PartStatus(**part) for part in found["parts"]] if _is_alive(int(found["pid"])) else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # where asking ends the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

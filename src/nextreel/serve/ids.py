@@ -7,7 +7,6 @@ import pyarrow.compute as pc
 
 from nextreel.errors import ModelError
 
-
 #: One id of so many is at hand as it is, to look for the others after it.
 _EVERY = 64
 

@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 from nextreel.durable import sync
 from nextreel.errors import SettingsError
+from nextreel.model.locks import changing
 
 Role = Literal["read", "write", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -73,6 +74,11 @@ class Keys:
             seen = status.st_mtime_ns, status.st_size
         except FileNotFoundError:
             seen = _NO_FILE
+        except OSError as error:
+            if self._seen is None:
+                raise SettingsError(f"{self._path} holds no keys that can be read: {error}") from None
+            _LOG.error("%s; the keys that were known stay", error)
+            return
         if seen == self._seen:
             return
         try:
@@ -97,25 +103,27 @@ def read_keys(path: Path) -> list[Key]:
 
 def add_key(path: Path, name: str, role: Role) -> str:
     """Make a key, and return it: it is not kept. Raises `SettingsError` where the name has one."""
-    keys = read_keys(path)
-    if any(key.name == name for key in keys):
-        raise SettingsError(f"there is a key named {name!r} already; revoke it first")
-    made = _PREFIX + secrets.token_urlsafe(32)
-    _write(path, [*keys, Key(name, role, _hashed(made), datetime.now(UTC).isoformat(timespec="seconds"))])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with changing(path.parent):
+        keys = read_keys(path)
+        if any(key.name == name for key in keys):
+            raise SettingsError(f"there is a key named {name!r} already; revoke it first")
+        made = _PREFIX + secrets.token_urlsafe(32)
+        _write(path, [*keys, Key(name, role, _hashed(made), datetime.now(UTC).isoformat(timespec="seconds"))])
     return made
 
 
 def revoke_key(path: Path, name: str) -> None:
     """Have a key forgotten. Raises `SettingsError` where there is none of that name."""
-    keys = read_keys(path)
-    if all(key.name != name for key in keys):
-        raise SettingsError(f"there is no key named {name!r}")
-    _write(path, [key for key in keys if key.name != name])
+    with changing(path.parent):
+        keys = read_keys(path)
+        if all(key.name != name for key in keys):
+            raise SettingsError(f"there is no key named {name!r}")
+        _write(path, [key for key in keys if key.name != name])
 
 
 def _write(path: Path, keys: list[Key]) -> None:
     """Replace the file, for its owner's eyes alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -18,7 +18,7 @@ class Ranked:
     _first: Ints
 
     def __init__(self, values: Doubles, places: Ints, before: "Ranked | None" = None):
-        """Take what is not changed from now on. The order of ``before``, of values much like these, makes it quicker."""
+        """Take what is not changed from now on. The order ``before``, of values much like these, makes it quicker."""
         self._values = values
         self._places = places
         self._least, expected = (0.0, 0) if before is None else (before._least, len(before._first))

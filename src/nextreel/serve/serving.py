@@ -5,7 +5,10 @@ requests. One that cannot be loaded is refused, and the one in use stays.
 """
 
 import logging
+import os
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +27,8 @@ from nextreel.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
+#: How nice it is to load a model beside the one in use.
+_BEHIND = 10
 #: How often the store is looked at.
 _LOOK_SECONDS = 1.0
 
@@ -128,10 +133,8 @@ class Serving:
 
     def _take(self, version: str) -> None:
         """Load a version, catch up, and have it take over."""
-        model, snapshot, facts = self._store.load_to_serve(version)
-        made = facts.get("created_at")
-        trained_at = None if made is None else round(datetime.fromisoformat(made).timestamp() * 1e6)
-        live = Live(version, model, snapshot, self._settings.ratings, self._settings.serve, trained_at)
+        with ThreadPoolExecutor(1, "loader", _stand_back) as loader:  # who follows is not to stand back
+            live, facts = loader.submit(self._load, version).result()
         follower = Follower(self._settings.kafka, live, facts.get("kafka_offsets", {}))
         follower.start()
         before = self._in_use
@@ -149,6 +152,12 @@ class Serving:
         if before is not None:
             before.follower.stop()
 
+    def _load(self, version: str) -> tuple[Live, Facts]:
+        model, snapshot, facts = self._store.load_to_serve(version)
+        made = facts.get("created_at")
+        trained_at = None if made is None else round(datetime.fromisoformat(made).timestamp() * 1e6)
+        return Live(version, model, snapshot, self._settings.ratings, self._settings.serve, trained_at), facts
+
     def _tell(self) -> None:
         if self._in_use is not None:
             live, follower = self._in_use.answers.live, self._in_use.follower
@@ -156,3 +165,9 @@ class Serving:
             self.metrics.rejected.set(follower.rejected)
             self.metrics.users.set(len(live.people))
             self.metrics.titles.set(len(live.titles))
+
+
+def _stand_back() -> None:
+    """Let whoever else wants the processor go before this thread, and those that it starts."""
+    if sys.platform == "linux":  # where threads have priorities of their own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
