@@ -18,8 +18,9 @@ hypothesis_settings.load_profile("nextreel")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the long form of the crash test be asked for: ``./run test --crashes 100 tests/ingest/test_crash.py``."""
+    """Let long forms be asked for: ``./run test --crashes 100 tests/ingest/test_crash.py``."""
     parser.addoption("--crashes", type=int, default=10, help="how often the crash test kills the ingest, from 10 on")
+    parser.addoption("--hostile", type=int, default=3_000, help="how many hostile requests the server is sent")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def n_crashes(pytestconfig: pytest.Config) -> int:
     """How often the ingest is killed."""
     return max(10, int(pytestconfig.getoption("--crashes")))
+
+
+@pytest.fixture
+def n_hostile(pytestconfig: pytest.Config) -> int:
+    """How many hostile requests there are."""
+    return int(pytestconfig.getoption("--hostile"))
 
 
 @pytest.fixture(scope="session")

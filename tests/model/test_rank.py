@@ -138,6 +138,29 @@ def test_scores_do_not_depend_on_how_many_titles_are_allowed(share: float) -> No
         assert found[user].tolist() == scores[user][kept][:20].tolist()
 
 
+def test_titles_most_alike_are_those_of_brute_force() -> None:
+    rng = np.random.default_rng(6)
+    titles = long_tailed(rng, 700, 12)
+    titles[[3, 600]] = 0
+    titles[20] = 2 * titles[10]
+    catalogue, allowed = Catalogue.of(titles), rng.random(700) < 0.6
+    allowed[[3, 10, 20]] = True
+    norms = np.linalg.norm(titles.astype(np.float64), axis=1)
+    for title in (10, 40, 650):
+        cosines = np.divide(
+            titles @ titles[title].astype(np.float64), norms * norms[title], where=norms > 0, out=norms * 0
+        )
+        exclude = np.unique(np.append(rng.integers(0, 700, 30), title))
+        cosines[~allowed], cosines[exclude] = -2, -2
+        rows, found = catalogue.most_alike(titles[title], 25, exclude, catalogue.filter(allowed))
+        np.testing.assert_allclose(found, np.sort(cosines)[::-1][:25], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found, cosines[rows], rtol=1e-5, atol=1e-6)
+    everything = catalogue.most_alike(titles[10], 1_000, np.array([10]), catalogue.filter(allowed))[0]
+    assert sorted(everything.tolist()) == [t for t in np.flatnonzero(allowed).tolist() if t != 10]
+    assert everything[0] == 20
+    assert len(catalogue.most_alike(titles[10], 0, np.zeros(0, np.int64), catalogue.filter(allowed))[0]) == 0
+
+
 def test_one_user_gets_what_many_get() -> None:
     rng = np.random.default_rng(2)
     users, catalogue = long_tailed(rng, 300, 16), Catalogue.of(long_tailed(rng, 2_000, 16))

@@ -26,7 +26,7 @@ from nextreel.settings import Settings
 
 pytestmark = pytest.mark.slow
 
-NAMES = [f"u{n:02d}" for n in range(60)] + [f"new{n}" for n in range(20)]
+NAMES = [f"u{n:02d}" for n in range(60)] + [f"new{n}" for n in range(940)]
 
 
 class Server:
@@ -96,7 +96,7 @@ def produce(settings: Settings, n: int, seed: int) -> None:
         draw = rng.random()
         if draw < 0.1:
             genre = ["Drama", "War", "Comedy"][rng.integers(3)]
-            event = {"type": "user", "id": f"new{rng.integers(20)}", "timestamp": at, "generos": [genre]}
+            event = {"type": "user", "id": f"new{rng.integers(940)}", "timestamp": at, "generos": [genre]}
         elif draw < 0.15:
             genre = ["Drama", "War", "Comedy"][rng.integers(3)]
             event = {"type": "movie", "id": f"n{rng.integers(8)}", "timestamp": at, "titulo": "New", "generos": [genre]}
@@ -126,20 +126,23 @@ def answers(running: Server) -> dict[str, Any]:
 
 
 def test_after_a_kill_answers_are_those_of_a_server_that_was_never_killed(served: Settings) -> None:
-    produce(served, 1500, seed=1)
+    produce(served, 4000, seed=1)
     with server(served) as steady, server(served) as killed:
         for each in (steady, killed):
             each.ready()
-        produce(served, 600, seed=2)
+        produce(served, 1500, seed=2)
         killed.process.send_signal(signal.SIGKILL)
         killed.process.wait(30)
-        produce(served, 300, seed=3)
+        produce(served, 500, seed=3)
         with server(served) as again:
             again.ready()
             n = again.get("/v1/model")[1]["events_applied"]
             steady.until("/v1/model", lambda _, found: found["events_applied"] >= n)
-            assert n > 2_400
-            assert answers(steady) == answers(again)
+            assert n > 6_000
+            found = answers(again)
+            assert answers(steady) == found
+            assert len(found) == 1_000
+            assert sum(page["strategy"] != "popular" for page in found.values()) > 800
 
 
 def test_a_promoted_model_takes_over_and_a_broken_one_is_refused(served: Settings, trained: Live) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nextreel.model.rank import top_k
+from nextreel.model.rank import Catalogue
 from nextreel.model.solve import Rows, explicit, implicit, loss, solve
 
 
@@ -13,7 +13,10 @@ def compile_kernels() -> None:
     for systems in (explicit(rows, 1.0), implicit(rows, other, 1.0, 1.0)):
         for steps in (None, 1):
             loss(systems, solve(systems, other, steps=steps), other)
-    top_k(other, other, 1)
+    catalogue = Catalogue.of(other)
+    allowed = catalogue.filter(np.ones(1, np.bool_))
+    catalogue.top_k(other, 1, None, allowed)
+    catalogue.most_alike(other[0], 1, np.zeros(0, np.int64), allowed)
 
 
 if __name__ == "__main__":

@@ -326,6 +326,58 @@ def best_titles(
 
 
 @njit(cache=True, nogil=True)
+def most_alike(
+    own: Floats,
+    blocks: NDArray[np.float32],
+    order: Ints,
+    allowed: NDArray[np.uint64],
+    exclude: Ints,
+    rows: Ints,
+    cosines: Floats,
+) -> None:
+    """Put the titles most like ``own`` (k,), by cosine, into ``rows`` and ``cosines`` (K,), best first.
+
+    The rest is as in `best_titles`, ``exclude`` ascending rows. Of titles of zeros, and with zeros, the cosine is 0.
+    """
+    n_factors, k = len(own), len(rows)
+    norm = np.float64(0)
+    for f in range(n_factors):
+        norm += np.float64(own[f]) * np.float64(own[f])
+    found = 0
+    score, square = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    for b in range(len(blocks)):
+        word = allowed[b]
+        if word == 0:
+            continue
+        for t in range(LANES):
+            score[t] = 0
+            square[t] = 0
+        for f in range(n_factors):
+            factor = own[f]
+            for t in range(LANES):
+                score[t] += factor * blocks[b, f, t]
+                square[t] += blocks[b, f, t] * blocks[b, f, t]
+        for t in range(LANES):
+            row = order[b * LANES + t]
+            if row < 0 or not (word >> np.uint64(t)) & np.uint64(1):
+                continue
+            both = np.sqrt(norm * np.float64(square[t]))
+            cosine = np.float32(np.float64(score[t]) / both) if both > 0 else np.float32(0)
+            if found == k and not _before(float(cosine), row, cosines[k - 1], rows[k - 1]):
+                continue
+            if _contains(exclude, 0, len(exclude), row):
+                continue
+            place = min(found, k - 1)
+            while place > 0 and _before(float(cosine), row, cosines[place - 1], rows[place - 1]):
+                cosines[place] = cosines[place - 1]
+                rows[place] = rows[place - 1]
+                place -= 1
+            cosines[place] = cosine
+            rows[place] = row
+            found = min(found + 1, k)
+
+
+@njit(cache=True, nogil=True)
 def _before(score: float, row: int, other_score: float, other_row: int) -> bool:
     return score > other_score or (score == other_score and row < other_row)
 

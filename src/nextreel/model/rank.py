@@ -142,6 +142,18 @@ class Catalogue:
                 list(pool.map(part, range(0, n, _PART_USERS)))
         return rows, scores
 
+    def most_alike(self, own: Floats, k: int, exclude: Ints, allowed: Filter) -> tuple[Ints, Floats]:
+        """Return the at most ``k`` titles most like one of factors ``own`` (k,), by cosine: rows and cosines, (n,).
+
+        ``exclude`` are ascending rows. Equal cosines go to the lower row.
+        """
+        rows, cosines = np.full(k, -1, np.int64), np.zeros(k, np.float32)
+        if k > 0:
+            own = np.ascontiguousarray(own, np.float32)
+            kernels.most_alike(own, self.blocks, self.order, allowed, exclude, rows, cosines)
+        n = int(np.count_nonzero(rows >= 0))
+        return rows[:n], cosines[:n]
+
 
 def top_k(users: Floats, titles: Floats, k: int, exclude: Pairs | None = None) -> tuple[Ints, Floats]:
     """Return the ``k`` best titles of a catalogue that is scanned once: see `Catalogue.top_k`."""

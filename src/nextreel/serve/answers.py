@@ -105,7 +105,9 @@ class Answers:
     def similar(self, content_id: str, asked: Asked) -> Data:
         """Return titles like one. Raises `Unknown`."""
         with self.live.lock:
-            titles, cosines = self.live.similar(self.title(content_id), asked)
+            row = self.title(content_id)
+        titles, cosines = self.live.similar(row, asked)
+        with self.live.lock:
             items = [
                 self.card(row) | {"rank": asked.offset + n + 1, "similarity": round(float(cosine), _DIGITS)}
                 for n, (row, cosine) in enumerate(zip(titles.tolist(), cosines, strict=True))
@@ -180,8 +182,9 @@ class Answers:
 
     def search(self, text: str, count: int) -> Data:
         """Return titles whose names have all words of a text, the most popular first."""
+        named = self.live.titles.named(text)
         with self.live.lock:
-            rows = self.live.titles.search(text)
+            rows = self.live.titles.search(text, named)
             popularity = self.live.popular.popularity(rows)
             best = np.lexsort((self.live.titles.places[rows], -popularity))[:count]
             return {"items": [self.card(row) for row in rows[best].tolist()]}

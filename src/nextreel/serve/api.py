@@ -42,6 +42,15 @@ _ERRORS: Responses = {
         (503, "no model yet, or Kafka does not answer"),
     )
 }
+#: What is said besides to requests that have a body.
+_BODY: Responses = {
+    code: _PROBLEM | {"description": text}
+    for code, text in (
+        (400, "a body that cannot be read"),
+        (413, "a body that is too long"),
+        (415, "a body that is not application/json"),
+    )
+}
 _MISSING: Responses = {404: _PROBLEM | {"description": "no such title"}}
 
 
@@ -82,7 +91,9 @@ def _reading(serving: Serving) -> APIRouter:
         own = answers()
         return Json(own.recommendations(user_id, page.asked(own.rows), page.explain))
 
-    @router.post("/recommendations", response_model=s.Recommendations, responses=_MISSING, tags=["recommendations"])
+    @router.post(
+        "/recommendations", response_model=s.Recommendations, responses=_MISSING | _BODY, tags=["recommendations"]
+    )
     async def for_anybody(wanted: s.Wanted) -> Json:
         """Recommend titles to somebody who need not be a user, or to several users together."""
         own = answers()
@@ -106,7 +117,7 @@ def _reading(serving: Serving) -> APIRouter:
         )
 
     @router.get("/titles/{content_id}/similar", response_model=s.SimilarTitles, responses=_MISSING, tags=["titles"])
-    async def similar(content_id: TitleId, page: Annotated[s.Page, Query()]) -> Json:
+    def similar(content_id: TitleId, page: Annotated[s.Page, Query()]) -> Json:
         """Titles like this one."""
         own = answers()
         return Json(own.similar(content_id, page.asked(own.rows)))
@@ -117,7 +128,7 @@ def _reading(serving: Serving) -> APIRouter:
         return Json(answers().one(content_id))
 
     @router.get("/titles", response_model=s.Titles, tags=["titles"])
-    async def search(
+    def search(
         q: Annotated[str, Query(min_length=1, max_length=200, description="words of the title")], count: s.Count = 10
     ) -> Json:
         """Titles whose names have all of some words, whatever their case and accents."""
@@ -135,7 +146,7 @@ def _reading(serving: Serving) -> APIRouter:
         """Why a title would be recommended to a user: shares that add up to 1."""
         return Json(answers().why(user_id, content_id))
 
-    @router.post("/estimates", response_model=s.Estimates, tags=["users"])
+    @router.post("/estimates", response_model=s.Estimates, responses=_BODY, tags=["users"])
     async def estimates(pairs: s.Pairs) -> Json:
         """The ratings that users are predicted to give to titles."""
         return Json(answers().estimates([(pair.user_id, pair.content_id) for pair in pairs.pairs]))
@@ -162,7 +173,7 @@ def _list_of(which: str, answers: Callable[[], Answers]) -> Callable[..., Any]:
 
 
 def _writing(serving: Serving) -> APIRouter:
-    router = APIRouter(prefix="/v1", responses=_ERRORS, dependencies=[role("write")], tags=["events"])
+    router = APIRouter(prefix="/v1", responses=_ERRORS | _BODY, dependencies=[role("write")], tags=["events"])
 
     @router.post("/interactions", status_code=202, response_model=s.Accepted)
     async def interaction(given: s.Interaction) -> Json:

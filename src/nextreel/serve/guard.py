@@ -84,7 +84,8 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._settings.max_body_bytes:
             return 413, f"a body has at most {self._settings.max_body_bytes:,} bytes", {}
-        if scope["method"] in ("POST", "PUT") and _media_type(headers) != "application/json":
+        has_body = int(length) > 0 or "transfer-encoding" in headers
+        if has_body and _media_type(headers) != "application/json":
             return 415, "send application/json", {}
         key = headers.get("x-api-key")
         client = scope["client"][0] if scope.get("client") else ""

@@ -24,7 +24,7 @@ from nextreel.model.rank import Catalogue, Pairs
 from nextreel.model.recommend import Strategy
 from nextreel.model.snapshot import Snapshot
 from nextreel.model.solve import Rows
-from nextreel.serve.choices import Choice
+from nextreel.serve.choices import Choice, Chosen
 from nextreel.serve.people import Past, People, Person, Profile
 from nextreel.serve.popular import Popular
 from nextreel.serve.titles import Titles
@@ -246,22 +246,26 @@ class Live:
             return Listed(titles, scores, self.predict(nobody, titles), "popular")
 
     def similar(self, title: int, asked: Asked) -> tuple[Ints, Floats]:
-        """Return titles like one (a row), and the cosines of their ranking factors with its own, (n,)."""
+        """Return titles like one (a row), and the cosines of their ranking factors with its own, (n,).
+
+        It looks at all of the catalogue, and so locks the state for what changes alone.
+        """
         with self.lock:
             own = self.titles.of(np.array([title])).ranking[0]
-            norm = float(np.linalg.norm(own))
-            if norm == 0:
+            if not own.any():
                 return np.zeros(0, np.int64), np.zeros(0, np.float32)
             exclude = self._excluded(np.array([title]), asked)
-            rows = np.setdiff1d(self.titles.chosen(asked.choice).rows(), exclude, assume_unique=True)
-            factors = self.titles.of(rows).ranking
-            norms = np.linalg.norm(factors, axis=1)
-            cosines = np.divide(
-                _products(factors, own), norms * norm, out=np.zeros(len(rows), np.float32), where=norms > 0
-            )
-            n = asked.offset + asked.count
-            best = np.lexsort((self.titles.places[rows], -cosines))[asked.offset : n]
-            return rows[best], cosines[best]
+            chosen, new = self.titles.chosen(asked.choice), self.titles.new.ranking
+            known = chosen.known.copy()
+            added = self._added(chosen, exclude)
+            norms = np.linalg.norm(new[added], axis=1) * np.linalg.norm(own)
+            products = _products(new[added], own)
+            also = np.divide(products, norms, out=np.zeros(len(added), np.float32), where=norms > 0)
+            places = self.titles.places
+        n = asked.offset + asked.count
+        rows, cosines = self._catalogue.most_alike(own, n, exclude, known)
+        rows, cosines = _merged(rows, cosines, added + self.titles.n_known, also, places)
+        return rows[asked.offset : n], cosines[asked.offset : n]
 
     def predict(self, person: Person, titles: Ints) -> Floats:
         """Return the ratings that a person is predicted to give, (n,), within 0.5 to 5."""
@@ -290,23 +294,32 @@ class Live:
         lists, products = self._catalogue.top_k(user[None], k, pairs, chosen.known)
         n = int(np.count_nonzero(lists[0] >= 0))
         rows, scores = lists[0, :n], products[0, :n]
-        new = self.titles.new.ranking
-        if not len(new):
+        added = self._added(chosen, exclude)
+        if not len(added):
             return rows, scores
-        allowed = chosen.newcomers(len(new))
+        also = _products(self.titles.new.ranking[added], user)
+        rows, scores = _merged(rows, scores, added + n_known, also, self.titles.places)
+        return rows[:k], scores[:k]
+
+    def _added(self, chosen: Chosen, exclude: Ints) -> Ints:
+        """Return which newcomers are chosen and not to ``exclude`` (rows), ascending, in their own order."""
+        allowed, n_known = chosen.newcomers(len(self.titles.new.ranking)), self.titles.n_known
         beyond = exclude[exclude >= n_known] - n_known
         allowed[beyond[beyond < len(allowed)]] = False
-        added = np.flatnonzero(allowed)
-        rows = np.concatenate([rows, added + n_known])
-        scores = np.concatenate([scores, _products(new[added], user)])
-        order = np.lexsort((self.titles.places[rows], -scores))[:k]
-        return rows[order], scores[order]
+        return np.flatnonzero(allowed)
 
     def _excluded(self, seen: Ints, asked: Asked) -> Ints:
         if not asked.exclude and not asked.include_seen:
             return seen
         own = np.array(sorted(asked.exclude), np.int64)
         return own if asked.include_seen else np.union1d(own, seen)
+
+
+def _merged(rows: Ints, scores: Floats, others: Ints, also: Floats, places: Ints) -> tuple[Ints, Floats]:
+    """Return two lists of titles as one, best first, equal scores by ``places``."""
+    rows, scores = np.concatenate([rows, others]), np.concatenate([scores, also])
+    order = np.lexsort((places[rows], -scores))
+    return rows[order], scores[order]
 
 
 def _products(rows: Floats, vector: Floats) -> Floats:

@@ -1,6 +1,7 @@
 """Errors as problem details (RFC 9457): what went wrong and what would be right; nothing of the inside."""
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -26,7 +27,10 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the router names those of one route alone
+            headers["Allow"] = ", ".join(sorted(_methods(app, request)))
+        return problem(error.status_code, str(error.detail), headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -45,3 +49,13 @@ def add_handlers(app: FastAPI) -> None:
     async def unforeseen(request: Request, error: Exception) -> Response:
         _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return problem(500, "The server made a mistake; its log says which.")
+
+
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """Return the methods that there are for a request's path."""
+    scope, found = request.scope, set[str]()
+    for path, operations in app.openapi()["paths"].items():
+        pattern = re.sub(r"\\{[^/]*\\}", "[^/]+", re.escape(path))
+        if re.fullmatch(pattern, scope["path"]):
+            found.update(method.upper() for method in operations)
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from nextreel.events.contract import MATURITY, RATING_MAX, RATING_MIN, Verb
 from nextreel.serve.choices import Choice
@@ -14,6 +14,20 @@ from nextreel.serve.live import Asked as Wish
 def _utf8(value: str) -> str:
     """Refuse half a surrogate pair, which JSON can write and UTF-8 cannot."""
     value.encode()
+    return value
+
+
+def _text_alone(value: object) -> object:
+    """Refuse what would be read as seconds since 1970."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError("must be a date and a time as text")
+    return value
+
+
+def _number_alone(value: object) -> object:
+    """Refuse texts and truth values that would be read as numbers: parameters are texts, bodies need none."""
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
     return value
 
 
@@ -32,11 +46,14 @@ Text = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_utf8)
 Texts = Annotated[list[Text], Field(max_length=50)]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, description="titles on a page")]
 Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET, description="titles to leave out at the top")]
-Stars = Annotated[float, Field(ge=RATING_MIN, le=RATING_MAX, description="a rating in stars")]
+_Number = BeforeValidator(_number_alone)
+Stars = Annotated[float, _Number, Field(ge=RATING_MIN, le=RATING_MAX, description="a rating in stars")]
 Diversity = Annotated[
     float, Field(ge=0.0, le=1.0, description="how much titles are to differ: 0 for the best ones, however alike")
 ]
 AgeRating = Annotated[str, AfterValidator(_age_rating), Field(json_schema_extra={"enum": list(MATURITY)})]
+Moment = Annotated[datetime, BeforeValidator(_text_alone)]
+YesNo = Annotated[bool, Strict()]
 Kind = Literal["movie", "series"]
 Strategy = Literal["personal", "preferences", "popular"]
 
@@ -271,15 +288,15 @@ class Wanted(Asked):
     titles: Annotated[list[Liked], Field(max_length=MOST_TITLES)] = []
     preferences: Preferences | None = None
     users: Annotated[list[Id], Field(max_length=20, description="an evening together")] = []
-    count: Count = 10
-    offset: Offset = 0
+    count: Annotated[Count, _Number] = 10
+    offset: Annotated[Offset, _Number] = 0
     type: Kind | None = None
     genre: Annotated[list[Text], Field(max_length=20, description="any of them")] = []
     age_rating: AgeRating | None = None
     exclude: Annotated[list[Id], Field(max_length=MOST_TITLES)] = []
-    include_seen: bool = False
-    diversity: Diversity = 0.0
-    explain: bool = False
+    include_seen: YesNo = False
+    diversity: Annotated[Diversity, _Number] = 0.0
+    explain: YesNo = False
 
 
 class Interaction(Asked):
@@ -289,9 +306,9 @@ class Interaction(Asked):
     content_id: Id
     event: Verb
     rating: Annotated[Stars | None, Field(description="required where the event is rate")] = None
-    percent_watched: Annotated[float | None, Field(ge=0, le=100)] = None
+    percent_watched: Annotated[float, _Number, Field(ge=0, le=100)] | None = None
     device: Text | None = None
-    timestamp: Annotated[datetime | None, Field(description="when; by default now")] = None
+    timestamp: Annotated[Moment | None, Field(description="when; by default now")] = None
     id: Id | None = None
 
 
@@ -308,7 +325,7 @@ class User(Asked):
     country: Text | None = None
     age_group: Text | None = None
     subscribed: Annotated[Text | None, Field(description="subscription date")] = None
-    timestamp: datetime | None = None
+    timestamp: Moment | None = None
 
 
 class Title(Asked):
@@ -324,7 +341,7 @@ class Title(Asked):
     age_rating: AgeRating | None = None
     seasons: Text | None = None
     episodes: Text | None = None
-    timestamp: datetime | None = None
+    timestamp: Moment | None = None
 
 
 class Accepted(Answer):

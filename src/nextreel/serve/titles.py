@@ -134,12 +134,19 @@ class Titles:
         """Return a number that changes with what there is to tell of a title."""
         return self._revisions.get(row, 0)
 
-    def search(self, text: str) -> Ints:
-        """Return the titles, (n,) rows, whose names have all words of a text, whatever their case and accents."""
-        words = _plain(pa.array([text]))[0].as_py().split()
+    def named(self, text: str) -> Ints:
+        """Return the model's titles (rows) whose names there had all words of a text, whatever case and accents.
+
+        It looks at all of the catalogue, and at nothing that changes.
+        """
+        words = _words(text)
+        return _having(self._names, words) if words else np.zeros(0, np.int64)
+
+    def search(self, text: str, found: Ints) -> Ints:
+        """Return the titles, (n,) rows, that now have such names, of what was ``found`` so and of what has changed."""
+        words = _words(text)
         if not words:
-            return np.zeros(0, np.int64)
-        found = _having(self._names, words)
+            return found
         changed = list(self._changed)
         names = pa.array([card.title or "" for _, card in self._changed.values()], pa.string())
         rows = np.array(changed, np.int64)
@@ -195,6 +202,11 @@ class Titles:
     def chosen(self, choice: Choice) -> Chosen:
         """Look a choice up. What it finds is to be used before anything changes."""
         return self._choices.chosen(choice)
+
+
+def _words(text: str) -> list[str]:
+    found: list[str] = _plain(pa.array([text]))[0].as_py().split()
+    return found
 
 
 def _having(names: pa.StringArray, words: list[str]) -> Ints:
