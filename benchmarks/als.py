@@ -18,6 +18,7 @@ are parallel above it.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def _case(title: str, task: Task, factors: int, engines: list[Engine], given: ar
             _say(f"{title}: timing {engine.name}")
             pairs[engine.name] = _timed(engine, ours, task, factors, found, given)
     sweeps = [each.sweep_seconds for pair in pairs.values() for each in pair.ours]
-    return {
+    case = {
         "title": title,
         "feedback": task.kind,
         "ratings": len(task.train),
@@ -141,6 +142,8 @@ def _case(title: str, task: Task, factors: int, engines: list[Engine], given: ar
         "tuned": {who: _told(each) for who, each in found.items()},
         "pairs": {who: _compared(pair) for who, pair in pairs.items()},
     }
+    _say(json.dumps(case))  # who stops it now has this much
+    return case
 
 
 def _tuned(title: str, engine: Engine, task: Task, factors: int) -> Search:
