@@ -16,6 +16,8 @@ from benchmarks.als_tasks import Kind
 _BEYOND = 12
 
 _Places = tuple[int, ...]
+#: Settings: which of an engine's grids they are of, and where on its axes.
+Place = tuple[int, _Places]
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Search:
-    """The runs that were tried, and the settings of which the best value may lie further out."""
+    """The runs that were tried, the best one's place in its grid, and settings of which the best may lie further out."""
 
     runs: list[Run]
+    at: Place
     at_edge: list[str]
 
     @property
@@ -71,17 +74,18 @@ class Search:
         return min(reached, key=lambda run: (run.sweeps_to(quality), -run.best))
 
 
-def search(grids: list[Grid], run: Callable[[Settings], Run]) -> Search:
-    """Run all settings of the grids, then the best one's neighbours."""
-    tried: dict[tuple[int, _Places], Run] = {
-        (which, places): run(grid.settings(places)) for which, grid in enumerate(grids) for places in grid
+def search(grids: list[Grid], run: Callable[[Settings], Run], near: Place | None = None) -> Search:
+    """Run all settings of the grids, or those ``near`` a place alone, then the best one's neighbours."""
+    everything = [(which, places) for which, grid in enumerate(grids) for places in grid]
+    tried: dict[Place, Run] = {
+        (which, places): run(grids[which].settings(places)) for which, places in ([near] if near else everything)
     }
     most = len(tried) + _BEYOND
     while True:
         which, best = max(tried, key=lambda at: tried[at].best)
         untried = {at: name for name, at in grids[which].neighbours(best) if (which, at) not in tried}
         if not untried or len(tried) + len(untried) > most:
-            return Search(list(tried.values()), sorted(set(untried.values())))
+            return Search(list(tried.values()), (which, best), sorted(set(untried.values())))
         tried |= {(which, at): run(grids[which].settings(at)) for at in untried}
 
 

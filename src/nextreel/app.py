@@ -1,5 +1,6 @@
 """The whole server, put together: what it serves, its rules, and how it is run."""
 
+import gc
 import ipaddress
 import logging
 import os
@@ -22,6 +23,9 @@ _LOG = logging.getLogger(__name__)
 
 #: Requests at a time, and how long those under way may take when the server stops.
 _CONCURRENT, _STOP_SECONDS = 1_000, 5
+#: Python looks for cycles among new objects often, among all, which keeps requests waiting, hardly ever: there are next
+#: to none, and `nextreel.serve.serving` looks when models change.
+_COLLECT = 10_000, 20, 10_000
 #: So long may Python follow events, or load a model, while a request waits to be answered.
 _SWITCH_SECONDS = 0.0005
 
@@ -93,4 +97,6 @@ def run(app: FastAPI, listening: socket.socket) -> None:
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
     uvicorn.Server(config).run(sockets=[listening])

@@ -69,7 +69,7 @@ class TraitModel:
         return Estimate(self._stretched(ranking), rating, bias[:, 0])
 
     def _stretched(self, ranking: Floats) -> Floats:
-        length = np.linalg.norm(ranking, axis=1, keepdims=True)
+        length = np.sqrt(np.einsum("nk,nk->n", ranking, ranking))[:, None]
         room = np.divide(self.longest, length, out=np.zeros_like(length), where=length > 0)
         found: Floats = ranking * np.minimum(self.stretch, room)
         return found

@@ -41,7 +41,7 @@ class FoldIn:
         Both are in stars: ``liking`` is what the factors that rank are solved from, ``ratings`` what all else is.
         """
         off = ratings.values - np.float32(self.mean) - self.other.bias[ratings.columns]
-        row = np.repeat(np.arange(len(ratings)), ratings.counts)
+        row = np.zeros(len(off), np.int64) if len(ratings) == 1 else np.repeat(np.arange(len(ratings)), ratings.counts)
         bias = np.bincount(row, off, len(ratings)) / np.maximum(self.feedback.damping + ratings.counts, 1e-9)
         bias = bias.astype(np.float32)
         left = Rows(ratings.start, ratings.columns, off - bias[row])

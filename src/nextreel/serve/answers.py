@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from nextreel.model.snapshot import NO_TIME
 from nextreel.serve.live import Asked, Listed, Live
 from nextreel.serve.people import Past, Person, Profile
 from nextreel.serve.reasons import Reason, reasons
-from nextreel.serve.titles import Card
+from nextreel.serve.titles import Card, Titles
 from nextreel.settings import AffinityWeights
 
 Data = dict[str, Any]
@@ -35,7 +35,7 @@ class Answers:
     def __init__(self, live: Live, weights: AffinityWeights):
         self.live = live
         self._weights = weights
-        self._card = lru_cache(_CARDS)(self._look_up)
+        self._card = lru_cache(_CARDS)(partial(_look_up, live.titles))
 
     # Somebody
 
@@ -69,10 +69,14 @@ class Answers:
     def recommendations(self, user_id: str, asked: Asked, explain: bool) -> Data:
         """Recommend to a user; to one who is not known, what is popular."""
         with self.live.lock:
-            person, past, known = self.who(user_id)
-            found = self.live.recommend(person, past.seen(), asked)
-            why = self._reasons(self.profile(user_id), past, found) if explain else None
-            return self._page(found, known, asked, why)
+            people = self.live.people
+            row = people.ids.find(user_id)
+            if row is None or explain:
+                person, past, known = self.who(user_id)
+                found = self.live.recommend(person, past.seen(), asked)
+                why = self._reasons(self.profile(user_id), past, found) if explain else None
+                return self._page(found, known, asked, why)
+            return self._page(self.live.recommend(people.person(row), people.seen(row), asked), True, asked, None)
 
     def wanted(
         self, profile: Profile, liked: dict[str, float], user_ids: Sequence[str], asked: Asked, explain: bool
@@ -193,9 +197,6 @@ class Answers:
         """Return a title's card as data."""
         return dict(self._card(row, self.live.titles.revision(row)))
 
-    def _look_up(self, row: int, revision: int) -> Data:
-        return card_data(self.live.titles.card(row))
-
     def _page(self, found: Listed, known: bool, asked: Asked, why: "list[Data] | None") -> Data:
         items = []
         for n, (row, stars, score) in enumerate(
@@ -234,6 +235,10 @@ class Answers:
             "preferences_share": _number(why.declared),
             "rest": _number(why.rest),
         }
+
+
+def _look_up(titles: Titles, row: int, revision: int) -> Data:
+    return card_data(titles.card(row))
 
 
 def card_data(card: Card) -> Data:

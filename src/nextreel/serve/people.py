@@ -102,6 +102,11 @@ class Past:
         """Return the titles, rows ascending."""
         return np.sort(self.titles)
 
+    def with_more(self, places: Ints, more: "Past") -> "Past":
+        """Return the same with more titles, each before the title of a place (m,)."""
+        pairs = zip(vars(self).values(), vars(more).values(), strict=True)
+        return Past(*(np.insert(ours, places, theirs) for ours, theirs in pairs))
+
     def liking(self) -> Rows:
         """Return all of it as one row of ratings, columns in this order."""
         return _one_row(np.arange(len(self.titles)), self.ratings)
@@ -183,34 +188,44 @@ class People:
             self._with_new_titles.add(row)
         return own[title]
 
+    def seen(self, row: int) -> Ints:
+        """Return the titles that a user rated or did something with, rows ascending."""
+        titles, own = self._trained_titles(row), self._deeds.get(row)
+        return np.unique(np.concatenate([titles, np.array(list(own), np.int64)])) if own else titles
+
     def past(self, row: int) -> Past:
-        """Return what a user rated and did until now."""
-        known = self._trained_on(row)
-        own = self._deeds.get(row)
+        """Return what a user rated and did until now.
+
+        In an order that does not tell in which newcomers came: sums of floats depend on it.
+        """
+        known, own = self._trained_on(row), self._deeds.get(row)
         if not own:
             return known
-        merged: dict[int, tuple[float, bool, int]] = {
-            title: (stars, given, time)
-            for title, stars, given, time in zip(
-                known.titles.tolist(), known.ratings.tolist(), known.given.tolist(), known.times.tolist(), strict=True
-            )
-        }
-        for title, deeds in own.items():
-            stars, given, time = deeds.counts
-            before = merged.get(title)
-            if before is None or (given, time) >= before[1:]:
-                merged[title] = stars, given, time
-        # In an order that does not tell in which newcomers came: sums of floats depend on it.
-        titles = sorted(merged, key=self._titles.places.__getitem__)
-        stars_, given_, times = zip(*(merged[title] for title in titles), strict=True)
-        return Past(
-            np.array(titles), np.array(stars_, np.float32), np.array(given_, np.bool_), np.array(times, np.int64)
+        new = np.array(sorted(own, key=self._titles.places.__getitem__))
+        counts = [own[title].counts for title in new.tolist()]
+        stars, given, times = (np.array(column) for column in zip(*counts, strict=True))
+        place = known.titles.searchsorted(new)
+        there = place < len(known.titles)
+        there[there] = known.titles[place[there]] == new[there]
+        at = place[there]
+        later = (given[there] > known.given[at]) | (
+            (given[there] == known.given[at]) & (times[there] >= known.times[at])
         )
+        merged = Past(known.titles, known.ratings.copy(), known.given.copy(), known.times.copy())
+        of_both = np.flatnonzero(there)[later]
+        for held, said in ((merged.ratings, stars), (merged.given, given), (merged.times, times)):
+            held[at[later]] = said[of_both]
+        return merged.with_more(place[~there], Past(new[~there], stars[~there], given[~there], times[~there]))
 
     def _trained_on(self, row: int) -> Past:
-        history = self._snapshot.history
-        own = slice(*history.start[row : row + 2]) if row < self.ids.n_known else slice(0, 0)
+        history, own = self._snapshot.history, self._span(row)
         return Past(history.titles[own].astype(np.int64), history.ratings[own], history.given[own], history.times[own])
+
+    def _trained_titles(self, row: int) -> Ints:
+        return self._snapshot.history.titles[self._span(row)].astype(np.int64)
+
+    def _span(self, row: int) -> slice:
+        return slice(*self._snapshot.history.start[row : row + 2].tolist()) if row < self.ids.n_known else slice(0, 0)
 
     def last(self, row: int, title: int) -> int | None:
         """Return when a user last did something with a title that counts; None where they never did."""

@@ -4,6 +4,7 @@ A promoted version is loaded beside the one in use and caught up with the topics
 requests. One that cannot be loaded is refused, and the one in use stays.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -151,6 +152,7 @@ class Serving:
         _LOG.info("model %s is in use: %s users, %s titles", version, f"{len(live.people):,}", f"{len(live.titles):,}")
         if before is not None:
             before.follower.stop()
+            gc.collect()
 
     def _load(self, version: str) -> tuple[Live, Facts]:
         model, snapshot, facts = self._store.load_to_serve(version)
