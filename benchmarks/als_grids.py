@@ -57,7 +57,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Search:
-    """The runs that were tried, the best one's place in its grid, and settings of which the best may lie further out."""
+    """The runs that were tried, where the best one is, and settings of which the best may lie further out."""
 
     runs: list[Run]
     at: Place

@@ -140,6 +140,9 @@ def test_after_a_kill_answers_are_those_of_a_server_that_was_never_killed(served
             steady.until("/v1/model", lambda _, found: found["events_applied"] >= n)
             assert n > 6_000
             found = answers(again)
+            deadline = time.monotonic() + 30  # until it has settled the last events
+            while answers(steady) != found and time.monotonic() < deadline:
+                time.sleep(0.2)
             assert answers(steady) == found
             assert len(found) == 1_000
             assert sum(page["strategy"] != "popular" for page in found.values()) > 800

@@ -29,6 +29,8 @@ _SIP, _APPLIED = 1_000, 10
 _SIP_SECONDS = 0.02
 #: How often what is popular is ordered anew, partitions are looked for, and a broker that is gone is tried again.
 _RANK_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 1.0, 15.0, 1.0
+#: Settling newcomers among titles rests so many times as long as it took: others want the processor, too.
+_SETTLE_REST = 4.0
 
 _CONFIG = {
     "isolation.level": "read_committed",
@@ -101,14 +103,18 @@ class Follower(threading.Thread):
         ends = self._ends()
         with closing(new_client(Consumer, _CONFIG | self._kafka.client_config, self._heard)) as consumer:
             consumer.assign(self._places(ends))
-            looked = ranked = time.monotonic()
+            looked = ranked = settled = time.monotonic()
             while not self._stopping.is_set():
                 messages = consumer.consume(_SIP, timeout=_SIP_SECONDS)
                 self._take(messages)
                 if not self.is_ready and self._is_past(ends):
+                    self._live.apply([])
                     self._live.rank()
                     self._caught_up.set()
                 now = time.monotonic()
+                if now > settled and self.is_ready:
+                    self._live.settle()
+                    settled = time.monotonic() + _SETTLE_REST * (time.monotonic() - now)
                 if now > ranked + _RANK_SECONDS and self.is_ready:
                     self._live.rank()
                     ranked = now
@@ -153,7 +159,7 @@ class Follower(threading.Thread):
             self.trouble = ""
         events = list(self._events(valid))
         for begin in range(0, len(events), _APPLIED):
-            self._live.apply(events[begin : begin + _APPLIED])
+            self._live.take(events[begin : begin + _APPLIED])
         self.applied += len(events)
         for message in valid:
             self._reached[message.topic(), message.partition()] = message.offset() + 1

@@ -34,6 +34,8 @@ from nextreel.settings import RatingsSettings, ServeSettings
 _CHOICE_OF = 5
 #: So many users' ratings say what a newcomer among titles is like until the next training.
 _MOST_RATERS = 200
+#: Newcomers among titles that are settled at a time.
+_SETTLED = 16
 
 _TRAITS = {
     "generos": "genres",
@@ -114,11 +116,16 @@ class Live:
     # Events
 
     def apply(self, events: Iterable[Event]) -> None:
-        """Take events, of any order and any number of times."""
+        """Take events, of any order and any number of times, and settle what they change."""
+        self.take(events)
+        while self.settle():
+            pass
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Take events; what they change of newcomers among titles shows once it is settled."""
         with self.lock:
             for event in events:
                 self._apply(event)
-            self._settle()
 
     def _apply(self, event: Event) -> None:
         values = dict(zip(_FIELDS[event.type], event.values, strict=True))
@@ -155,12 +162,19 @@ class Live:
             self._unsettled.add(title)
         self._unsettled.update(self.people.new_titles_of(user))
 
-    def _settle(self) -> None:
-        """Work out what is assumed of newcomers among titles about which something was said."""
-        if not self._unsettled:
-            return
-        rows = np.array(sorted(self._unsettled))
-        self._unsettled.clear()
+    def settle(self) -> bool:
+        """Work out what is assumed of some newcomers among titles about which something was said.
+
+        Tells whether any are left: not all at once, since requests wait for it.
+        """
+        with self.lock:
+            rows = np.array(nsmallest(_SETTLED, self._unsettled), np.int64)
+            self._unsettled.difference_update(rows.tolist())
+            if len(rows):
+                self._assume(rows)
+            return bool(self._unsettled)
+
+    def _assume(self, rows: Ints) -> None:
         found, n_known = self._new_titles(rows), self.titles.n_known
         before, n = self.titles.new, len(self.titles) - n_known
         parts = []

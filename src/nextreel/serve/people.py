@@ -26,6 +26,8 @@ DeedMoment = tuple[int, int, str]
 
 #: Users with events whose factors are kept; those asked for longest ago go first, and are solved for anew.
 _MOST_PEOPLE = 100_000
+#: Newcomers among users of whom is kept what newcomers among titles are solved from.
+_MOST_ANCHORS = 20_000
 
 _LISTS = ("genres", "directors", "actors", "decades")
 
@@ -147,6 +149,7 @@ class People:
         self._deeds: dict[int, dict[int, Deeds]] = {}
         self._people: dict[int, Person] = {}
         self._with_new_titles: set[int] = set()
+        self._anchors: dict[int, Estimate] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -164,7 +167,7 @@ class People:
         row = self.ids.add(values["user_id"])
         if moment >= self._known_since(row):
             self._declared[row] = moment, Profile(**values)
-            self._people.pop(row, None)
+            self._changed(row)
         return row
 
     def _known_since(self, row: int) -> Moment:
@@ -183,7 +186,7 @@ class People:
         """Take what a user said of a title, or did with it; return the newest of both."""
         own = self._deeds.setdefault(row, {})
         own[title] = own.get(title, Deeds()).with_deed(moment, worth, is_said)
-        self._people.pop(row, None)
+        self._changed(row)
         if title >= self._titles.n_known:
             self._with_new_titles.add(row)
         return own[title]
@@ -273,11 +276,20 @@ class People:
         """Return what newcomers among titles are solved from: a user without those, as trained where they were."""
         if row < self.ids.n_known:
             return self._trained(row)
-        past = self.past(row)
-        known = np.flatnonzero(past.titles < self._titles.n_known)
-        return self._solved(
-            self.profile(row), Past(past.titles[known], past.ratings[known], past.given[known], past.times[known])
-        ).estimate
+        found = self._anchors.get(row)
+        if found is None:
+            past = self.past(row)
+            known = np.flatnonzero(past.titles < self._titles.n_known)
+            of_known = Past(past.titles[known], past.ratings[known], past.given[known], past.times[known])
+            found = self._anchors[row] = self._solved(self.profile(row), of_known).estimate
+            if len(self._anchors) > _MOST_ANCHORS:
+                del self._anchors[next(iter(self._anchors))]
+        return found
+
+    def _changed(self, row: int) -> None:
+        """Have a user solved for anew."""
+        self._people.pop(row, None)
+        self._anchors.pop(row, None)
 
     def new_titles_of(self, row: int) -> list[int]:
         """Return the newcomers among titles whose factors change with a user: none where the model has the user."""
