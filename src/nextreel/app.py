@@ -42,6 +42,10 @@ def create_app(settings: Settings) -> FastAPI:
             f"serve.host is {given.host}, which others may reach, and there are no keys: `nextreel keys add NAME` "
             "makes one. serve.without_keys = true lets anybody do anything."
         )
+    if given.without_keys and keys.needed:
+        raise SettingsError(
+            f"serve.without_keys is set, and {settings.keys} has keys: unset it, or remove the file to let anybody in"
+        )
     if given.without_keys:
         _LOG.warning("serve.without_keys: WHOEVER REACHES %s MAY READ AND WRITE EVERYTHING", given.host)
     serving = Serving(settings)

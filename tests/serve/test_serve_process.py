@@ -21,6 +21,7 @@ from tests.serve.living import N_TITLES, live, ratings
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.kafka.topics import topics_by_type
 from nextreel.model.store import ModelStore
+from nextreel.serve.keys import ROLES, Role, add_key
 from nextreel.serve.live import Live
 from nextreel.settings import Settings
 
@@ -222,6 +223,56 @@ def test_others_reach_it_with_keys_alone(served: Settings) -> None:
     told = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert told.returncode == 2
     assert "nextreel keys add" in told.stderr
+
+
+def test_nobody_opens_a_server_whose_keys_are_there(served: Settings) -> None:
+    add_key(served.keys, "app", "read")
+    command = [sys.executable, "-m", "nextreel", "--set", f"home={served.home}", "--set", "serve.without_keys=true"]
+    told = subprocess.run([*command, "serve"], capture_output=True, text=True, timeout=60)
+    assert told.returncode == 2
+    assert "serve.without_keys is set" in told.stderr
+
+
+def test_an_admin_makes_a_version_current(served: Settings, trained: Live) -> None:
+    store = ModelStore(served.models)
+    first = store.current()
+    second = store.save(trained.model, {"kafka_offsets": {}}, snapshot=trained.snapshot)
+    keys = {name: add_key(served.keys, name, name) for name in ROLES}
+    with server(served) as running:
+        running.until("/readyz", lambda status, _: status == 200)
+
+        said: list[str] = []
+
+        def promote(version: str, who: Role) -> int:
+            body = json.dumps({"version": version}).encode()
+            headers = {"X-API-Key": keys[who], "Content-Type": "application/json"}
+            try:
+                with urllib.request.urlopen(
+                    urllib.request.Request(f"{running.url}/v1/model", body, headers, method="PUT")
+                ) as answer:
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                said.append(error.read().decode())
+                return error.code
+
+        assert [promote(second, who) for who in ("read", "write")] == [403, 403]
+        assert [promote(name, "admin") for name in ("nothing", "../..")] == [409, 409]
+        assert str(served.home) not in "".join(said)
+        assert store.current() == first
+        assert promote(second, "admin") == 202
+        found = running.until("/v1/model", lambda _, found: found.get("version") == second, keys["read"])
+        assert found["version"] == store.current() == second
+        told = running.get("/v1/models", keys["read"])[1]
+        assert (told["current"], told["versions"]) == (second, [first, second])
+        assert [(d["version"], d["deed"]) for d in told["decisions"]][-1] == (second, "promoted")
+
+
+def test_probes_are_answered_whatever_a_client_has_used_up(served: Settings) -> None:
+    with server(served, "--set", "serve.requests_per_second=2") as running:
+        running.until("/readyz", lambda status, _: status == 200)
+        asked = [running.get("/v1/popular")[0] for _ in range(10)]
+        assert set(asked) == {200, 429}
+        assert {running.get("/healthz")[0] for _ in range(10)} == {200}
 
 
 def test_a_foreign_name_is_refused(served: Settings) -> None:

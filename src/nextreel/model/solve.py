@@ -104,8 +104,7 @@ def implicit(
     targets = np.where(liked, 1 + weights, np.float32(0))
     shrink = np.full(len(rows), regularization, np.float32)
     if scaling == "positive":
-        before = np.concatenate([[0], np.cumsum(liked)])
-        shrink *= np.diff(before[rows.start]).astype(np.float32)
+        shrink *= _sums(liked, rows).astype(np.float32)
     elif scaling == "all":
         shrink *= (len(other) + alpha * rows.counts).astype(np.float32)
     known = gram(other, threads) if gram_of_other is None else gram_of_other
@@ -138,6 +137,14 @@ def solve(
 
     _in_parts(part, rows, threads)
     return found
+
+
+def _sums(of_cells: NDArray[np.bool_], rows: Rows) -> NDArray[np.int64]:
+    """Return how many cells of each row are marked, (n,)."""
+    if len(rows) == 1:
+        return np.array([np.count_nonzero(of_cells)])
+    before = np.concatenate([[0], np.cumsum(of_cells)])
+    return np.diff(before[rows.start])
 
 
 def loss(systems: Systems, factors: Floats, other: Floats, threads: int | None = None) -> float:

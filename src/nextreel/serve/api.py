@@ -51,6 +51,7 @@ _BODY: Responses = {
         (415, "a body that is not application/json"),
     )
 }
+_CONFLICT: Responses = {409: _PROBLEM | {"description": "no such version, or one that cannot be used"}}
 _MISSING: Responses = {404: _PROBLEM | {"description": "no such title"}}
 
 
@@ -75,6 +76,7 @@ def make_app(serving: Serving, guard: Guard) -> FastAPI:
 
     app.include_router(_reading(serving))
     app.include_router(_writing(serving))
+    app.include_router(_ruling(serving))
     app.include_router(_health(serving))
     app.add_middleware(Fast, serving=serving)
     app.add_middleware(guard.middleware)
@@ -155,6 +157,22 @@ def _reading(serving: Serving) -> APIRouter:
     async def model() -> Json:
         """The model that answers."""
         return Json(serving.about())
+
+    @router.get("/models", response_model=s.Models, tags=["model"])
+    def models() -> Json:
+        """The versions in the store, and what was decided about them last."""
+        return Json(serving.versions())
+
+    return router
+
+
+def _ruling(serving: Serving) -> APIRouter:
+    router = APIRouter(prefix="/v1", responses=_ERRORS | _BODY, dependencies=[role("admin")], tags=["model"])
+
+    @router.put("/model", status_code=202, response_model=s.Models, responses=_CONFLICT)
+    def promote(given: s.Promotion) -> Json:
+        """Make a version current: this server and all others load it, and answer by it as soon as it has caught up."""
+        return Json(serving.promote(given.version), 202)
 
     return router
 

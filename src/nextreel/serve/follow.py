@@ -50,8 +50,10 @@ _Place = tuple[str, int]
 class Follower(threading.Thread):
     """Follows the topics until it is stopped. Whatever becomes of the broker, it goes on once that is back."""
 
-    def __init__(self, kafka: KafkaSettings, live: Live, offsets: Offsets):
+    def __init__(self, kafka: KafkaSettings, live: Live, offsets: Offsets, gently: bool = False):
+        """Follow from ``offsets`` on; ``gently``, while another answers requests, resting as long as it works."""
         super().__init__(name="follower", daemon=True)
+        self._gently = gently
         self._kafka = kafka
         self._live = live
         self._types: dict[str, EventType] = {topic: kind for kind, topic in topics_by_type(kafka).items()}
@@ -159,7 +161,10 @@ class Follower(threading.Thread):
             self.trouble = ""
         events = list(self._events(valid))
         for begin in range(0, len(events), _APPLIED):
+            began = time.monotonic()
             self._live.take(events[begin : begin + _APPLIED])
+            if self._gently and not self.is_ready:
+                time.sleep(time.monotonic() - began)
         self.applied += len(events)
         for message in valid:
             self._reached[message.topic(), message.partition()] = message.offset() + 1

@@ -94,7 +94,7 @@ class Guard:
             if found is None:
                 return 401, "send a known key as X-API-Key", {"WWW-Authenticate": "X-API-Key"}
             scope["state"]["role"], client = found.role, found.name
-        if not self._spend(client):
+        if scope["path"] not in _OPEN and not self._spend(client):
             return 429, f"more than {self._settings.requests_per_second:g} requests a second", {"Retry-After": "1"}
         return None
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from nextreel.errors import KafkaError
+from nextreel.errors import KafkaError, ModelError
 
 _LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -39,6 +39,10 @@ def add_handlers(app: FastAPI) -> None:
             for each in error.errors()[:20]
         ]
         return problem(422, "; ".join(f"{each['at']}: {each['message']}" for each in wrong)[:2000], errors=wrong)
+
+    @app.exception_handler(ModelError)
+    async def model(request: Request, error: ModelError) -> Response:
+        return problem(409, str(error))
 
     @app.exception_handler(KafkaError)
     async def kafka(request: Request, error: KafkaError) -> Response:

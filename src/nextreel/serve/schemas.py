@@ -353,6 +353,30 @@ class Accepted(Answer):
     offset: int
 
 
+class Decision(Answer):
+    """What was decided about a version, when, and why."""
+
+    at: str
+    version: str
+    deed: Literal["promoted", "rolled back", "refused"]
+    why: str
+    before: str | None
+
+
+class Models(Answer):
+    """The versions in the store, the oldest first, which of them is current, and the newest decisions about them."""
+
+    current: str | None
+    versions: list[str]
+    decisions: list[Decision]
+
+
+class Promotion(Asked):
+    """The version that is to be current."""
+
+    version: Text
+
+
 class ModelInfo(Answer):
     """The model that answers, and how far it has followed events."""
 

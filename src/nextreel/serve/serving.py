@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,8 @@ _LOG = logging.getLogger(__name__)
 _BEHIND = 10
 #: How often the store is looked at.
 _LOOK_SECONDS = 1.0
+#: Decisions that are told, the newest.
+_DECISIONS = 100
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,22 @@ class Serving:
             "evaluation": used.facts.get("evaluation"),
         }
 
+    def versions(self) -> dict[str, Any]:
+        """Return the versions of the store and the newest decisions about them."""
+        decisions = [asdict(decision) for decision in self._store.decisions()[-_DECISIONS:]]
+        return {"current": self._store.current(), "versions": self._store.versions(), "decisions": decisions}
+
+    def promote(self, version: str) -> dict[str, Any]:
+        """Make a version current, and return what `versions` does. Raises `ModelError` where it cannot be used."""
+        if version not in self._store.versions():
+            raise ModelError(f"there is no version {version!r}")
+        try:
+            self._store.promote(version, "asked for over the API")
+        except ModelError as error:
+            _LOG.warning("%s", error)
+            raise ModelError(f"version {version!r} cannot be used") from None
+        return self.versions()
+
     def _watch(self) -> None:
         tried = None
         while not self._stopping.is_set():
@@ -136,9 +154,10 @@ class Serving:
         """Load a version, catch up, and have it take over."""
         with ThreadPoolExecutor(1, "loader", _stand_back) as loader:  # who follows is not to stand back
             live, facts = loader.submit(self._load, version).result()
-        follower = Follower(self._settings.kafka, live, facts.get("kafka_offsets", {}))
-        follower.start()
         before = self._in_use
+        offsets = facts.get("kafka_offsets", {})
+        follower = Follower(self._settings.kafka, live, offsets, gently=before is not None)
+        follower.start()
         if before is None:  # better an answer without the last events than none
             follower.wait(0.0)
         else:  # however long it takes: without the events since its training it knows less than the one in use
