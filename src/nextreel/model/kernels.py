@@ -24,6 +24,23 @@ _GROUP = 16
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
+@njit(cache=True, nogil=True)
+def counting_sort(keys: Columns, places: Ints, start: Ints, order: Ints) -> None:
+    """Put ``places`` (m,) into ``order`` by their ``keys``, equal ones as they were; where each key starts, ``start``.
+
+    ``start`` (n_keys + 1,) is zero before.
+    """
+    for key in keys:
+        start[key + 1] += 1
+    for key in range(1, len(start)):
+        start[key] += start[key - 1]
+    free = start[:-1].copy()
+    for place in places:
+        key = keys[place]
+        order[free[key]] = place
+        free[key] += 1
+
+
 @njit(cache=True, fastmath=_FAST, nogil=True)
 def conjugate_gradients(
     begin: int,

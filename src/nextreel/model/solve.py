@@ -54,10 +54,12 @@ class Rows:
         cls, rows: NDArray[np.integer], columns: NDArray[np.integer], values: NDArray[np.floating], n_rows: int
     ) -> "Rows":
         """Group cells, given as three columns in any order, by row."""
-        order = np.lexsort((columns, rows))
-        start = np.zeros(n_rows + 1, np.int64)
-        np.cumsum(np.bincount(rows, minlength=n_rows), out=start[1:])
-        return cls(start, columns[order].astype(np.int32), values[order].astype(np.float32))
+        own, others = rows.astype(np.int32, copy=False), columns.astype(np.int32, copy=False)
+        order = np.arange(len(own))
+        for keys, n_keys in ((others, int(others.max(initial=-1)) + 1), (own, n_rows)):
+            places, order, start = order, np.empty(len(own), np.int64), np.zeros(n_keys + 1, np.int64)
+            kernels.counting_sort(keys, places, start, order)
+        return cls(start, others[order], values[order].astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.start) - 1

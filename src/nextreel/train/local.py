@@ -17,7 +17,7 @@ STEPS = 3
 
 #: Mean and standard deviation of the titles' factors at the start. What they have in common lets the first sweep of
 #: implicit feedback find what is popular: with a mean of 0 that took two.
-_START = {"explicit": (0.0, 0.1), "implicit": (0.01, 0.04)}
+_START = {"explicit": (0.0, 0.1), "implicit": (0.01, 0.03)}
 
 
 @dataclass(frozen=True)
