@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
@@ -28,10 +29,14 @@ class Run:
 
     @property
     def sweep_seconds(self) -> float:
-        """Seconds a sweep without the start: the median of sweeps after the first, or what more of them cost."""
+        """Seconds a sweep without the start: the median of sweeps after the first, or of what more of them cost.
+
+        The second is the median over pairs of trainings (Theil 1950, Sen 1968): one that was held up decides nothing.
+        """
         if self.stepwise:
             return float(np.median(np.diff(self.seconds)))
-        return float(np.polyfit(self.sweeps, self.seconds, 1)[0])
+        pairs = combinations(zip(self.sweeps, self.seconds, strict=True), 2)
+        return float(np.median([(b - a) / (m - n) for (n, a), (m, b) in pairs]))
 
     def sweeps_to(self, quality: float) -> int | None:
         """Return the sweeps after which the quality was reached."""
