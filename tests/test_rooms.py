@@ -15,7 +15,7 @@ PACKAGE = Path(nextreel.__file__).parent
 
 #: The rooms in the order in which the data flows; what comes in one line may use each other.
 ORDER = (
-    ("errors", "durable"),
+    ("errors", "durable", "locks", "processes"),
     ("java", "settings"),
     ("events",),
     ("kafka",),

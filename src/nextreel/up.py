@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nextreel.durable import write_json
-from nextreel.kafka.broker import die_with_parent
+from nextreel.processes import die_with_parent, is_alive
 
 _LOOK_SECONDS = 0.2
 _RECORD = "up.json"
@@ -130,18 +130,6 @@ def running(home: Path) -> list[PartStatus]:
     """Return the processes of the `nextreel up` that runs in a home: none where none does, or where it was killed."""
     try:
         found = json.loads((home / _RECORD).read_text("utf-8"))
-        return [PartStatus(**part) for part in found["parts"]] if _is_alive(int(found["pid"])) else []
+        return [PartStatus(**part) for part in found["parts"]] if is_alive(int(found["pid"])) else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name == "nt":  # where asking ends the process
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -12,7 +12,7 @@ from tests.model.test_store import model
 from tests.train.test_promote import facts
 
 from nextreel.cli import main
-from nextreel.model.locks import in_use
+from nextreel.locks import in_use
 from nextreel.model.store import ModelStore
 from nextreel.settings import VersionsSettings
 from nextreel.train.promote import promote_if_good

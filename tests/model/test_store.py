@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tests.model.models import FEEDBACK, knows_traits, make_model
 
 from nextreel.errors import ModelError
+from nextreel.locks import in_use
 from nextreel.model.journal import Verdict
-from nextreel.model.locks import in_use
 from nextreel.model.model import Biases, Factors, Model, Newcomers
 from nextreel.model.store import ModelStore, Pruned
 from nextreel.model.version import Facts

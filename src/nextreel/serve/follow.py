@@ -110,7 +110,8 @@ class Follower(threading.Thread):
                 messages = consumer.consume(_SIP, timeout=_SIP_SECONDS)
                 self._take(messages)
                 if not self.is_ready and self._is_past(ends):
-                    self._live.apply([])
+                    while self._live.settle():
+                        pass
                     self._live.rank()
                     self._caught_up.set()
                 now = time.monotonic()

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from nextreel.durable import sync
 from nextreel.errors import SettingsError
-from nextreel.model.locks import changing
+from nextreel.locks import changing
 
 Role = Literal["read", "write", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from nextreel.errors import ModelError
 from nextreel.lake.commit import committed_offsets
 from nextreel.lake.layout import Lake
-from nextreel.model.locks import HAS_LOCKS
+from nextreel.locks import HAS_LOCKS
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
 from nextreel.train.job import Training, train

@@ -75,7 +75,12 @@ class Dataset:
 
     def stars(self) -> "Dataset":
         """Return the ratings that predicted ones are learned from: those that stand for a deed only where all do."""
-        return self if self.implicit.all() else self.where(~self.implicit)
+        return self.alone.stars(self)
+
+    @property
+    def alone(self) -> "Alone":
+        """Whether deeds, or guesses, are all that there is."""
+        return Alone.of(np.bincount(self.source, minlength=len(SOURCES)))
 
     def where(self, kept: NDArray[np.bool_]) -> "Dataset":
         """Return the ratings that a mask (n,) keeps, over the same ids."""
@@ -124,6 +129,31 @@ class Dataset:
         titles = pc.fill_null(pc.index_in(self.title_ids, title_ids), -1).to_numpy()[said.title]
         known = (users >= 0) & (titles >= 0)
         return Pairs.of(users[known], titles[known], len(user_ids))
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Whether all ratings that there are stand for ``deeds``, or are ``guesses`` (simulated).
+
+    Deeds count as stars, and guesses as what users said, only where there is nothing else.
+    """
+
+    deeds: bool
+    guesses: bool
+
+    @classmethod
+    def of(cls, per_source: NDArray[np.integer]) -> "Alone":
+        """Return what is so where there are so many ratings of each source, in the order of `SOURCES`."""
+        alone = per_source == per_source.sum()
+        return cls(*(bool(alone[SOURCES.index(source)]) for source in ("implicit", "simulated")))
+
+    def stars(self, data: Dataset) -> Dataset:
+        """Return what ratings are predicted from, of a dataset that may have some users' ratings only."""
+        return data if self.deeds else data.where(~data.implicit)
+
+    def said(self, data: Dataset) -> Dataset:
+        """Return what users said and did, of a dataset that may have some users' ratings only."""
+        return data if self.guesses else data.where(~data.simulated)
 
 
 @dataclass(frozen=True)

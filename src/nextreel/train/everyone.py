@@ -33,8 +33,8 @@ from nextreel.ratings.affinity import flat
 from nextreel.ratings.sources import SOURCES
 from nextreel.ratings.table import ratings
 from nextreel.settings import ExportSettings, RatingsSettings
-from nextreel.train.dataset import Dataset, ascending
-from nextreel.train.now import Alone, users_now
+from nextreel.train.dataset import Alone, Dataset, ascending
+from nextreel.train.now import users_now
 
 #: Users of a task, and so of a file, about.
 _TASK_USERS = 20_000

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from nextreel.errors import ModelError
-from nextreel.model.locks import HAS_LOCKS, unused
+from nextreel.locks import HAS_LOCKS, unused
 
 #: Values of parameters, by name.
 Parameters = Mapping[str, float]

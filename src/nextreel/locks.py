@@ -1,7 +1,8 @@
-"""Who may do what to a model store at the same time: locks that end with the process that holds them.
+"""Who may do what to files at the same time: locks that end with the process that holds them.
 
-- the store's: one process at a time changes which versions there are, and which is current;
-- a version's, its model.json: kept by whoever writes or reads the version; who removes it needs it alone.
+- a folder's: one process at a time changes what is in it, such as which model version is current, exports or keys;
+- a file's: kept by whoever writes or reads what it stands for, such as a version by its model.json; who removes that
+  needs it alone.
 
 Where the system has no such locks, nothing waits, and nothing counts as unused.
 """
@@ -21,7 +22,7 @@ HAS_LOCKS = fcntl is not None
 
 @contextmanager
 def changing(root: Path) -> Iterator[None]:
-    """Be the one that changes the store within the block; waits while another does."""
+    """Be the one that changes what is in a folder within the block; waits while another does."""
     if not root.exists():
         yield
         return
@@ -36,7 +37,7 @@ def changing(root: Path) -> Iterator[None]:
 
 @contextmanager
 def in_use(file: Path) -> Iterator[None]:
-    """Keep a version, whose ``file`` it is, from being removed within the block. Raises `OSError` where it is gone."""
+    """Keep what a ``file`` stands for from being removed within the block. Raises `OSError` where it is gone."""
     descriptor = os.open(file, os.O_RDONLY)
     try:
         if fcntl is not None:
@@ -49,7 +50,7 @@ def in_use(file: Path) -> Iterator[None]:
 
 @contextmanager
 def unused(file: Path) -> Iterator[bool]:
-    """Give True where nobody uses the version whose ``file`` it is, nor begins to within the block."""
+    """Give True where nobody uses what a ``file`` stands for, nor begins to within the block."""
     if fcntl is None or not file.exists():
         yield fcntl is not None
         return
