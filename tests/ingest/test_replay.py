@@ -232,7 +232,6 @@ def test_kafka_that_stops_answering_ends_it_and_nothing_is_forgotten(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nextreel.ingest.replay._BLOCK", 10)
-    monkeypatch.setattr("nextreel.kafka.producer._FLUSH_SECONDS", 1.0)
     with proxied_broker() as proxy:
         behind = settings.model_copy(
             update={"kafka": settings.kafka.model_copy(update={"bootstrap": proxy.address, "partitions": 1})}
@@ -243,6 +242,7 @@ def test_kafka_that_stops_answering_ends_it_and_nothing_is_forgotten(
 
         def go_away(outcome: Outcome) -> None:
             if outcome.sent.total() == 20:
+                monkeypatch.setattr("nextreel.kafka.producer._FLUSH_SECONDS", 1.0)
                 away.append(threading.Thread(target=proxy.refuse, args=(4.0,)))
                 away[0].start()
                 time.sleep(0.2)

@@ -141,7 +141,8 @@ def test_it_starts_from_an_environment_that_cannot_be_written(
     unwritable.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     spark_session(home)
     (cache,) = (tmp_path / "caches" / "nextreel" / "spark").iterdir()
-    assert (cache / "java-home" / "bin" / "java").exists()
+    (java,) = cache.glob("java-*")
+    assert (java / "bin" / "java").exists()
     assert (cache / "spark-home" / "jars").is_dir()
 
 
@@ -211,6 +212,20 @@ def test_two_first_starts_do_not_meet(tmp_path: Path, monkeypatch: pytest.Monkey
     home = session._spark_home(tmp_path)
     assert {p.name for p in home.iterdir()} == {p.name for p in package.iterdir()} - {"python"}
     assert (home / "jars").readlink() == package / "jars"
+
+
+def test_what_is_made_for_one_java_is_not_met_by_another(tmp_path: Path) -> None:
+    homes = []
+    for name in ("one", "two"):
+        java = tmp_path / name / "bin" / "java"
+        java.parent.mkdir(parents=True)
+        java.touch()
+        homes.append(java.parent.parent)
+    first, second = (session._java_folder(home, tmp_path) for home in homes)
+    assert first != second
+    assert session._java_folder(homes[0], tmp_path) == first
+    os.utime(homes[0] / "bin" / "java", (1, 1))  # brought up to date in its place
+    assert session._java_folder(homes[0], tmp_path) != first
 
 
 @posix

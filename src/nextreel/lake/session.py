@@ -68,7 +68,7 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     """
     java = find_java()
     cache = _cache_folder()
-    environment = {"JAVA_HOME": str(launcher_home(java, cache / "java-home"))}
+    environment = {"JAVA_HOME": str(launcher_home(java, _java_folder(java, cache)))}
     # Workers would start the first python3 of PATH, which need not be this one.
     for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
         local = settings.spark.master.startswith("local")
@@ -197,7 +197,7 @@ def _cache_folder() -> Path:
     own = Path(sys.prefix, "spark")
     if _is_writable(own):
         return own
-    environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:16]
+    environment = _digest(sys.prefix)
     given = os.environ.get("XDG_CACHE_HOME", "")
     caches = Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache"))
     folder = caches / "nextreel" / "spark" / environment
@@ -288,19 +288,29 @@ def _discard(archive: Path | None) -> None:
 def _archive(home: Path, cache: Path) -> Path:
     """Return the archive's path: another Java or another Spark has another one."""
     spark = Path(pyspark.__file__).parent / "jars"
-    java = (home / "bin" / "java").stat().st_mtime_ns
-    key = f"{home} {java} {pyspark.__version__} {spark} {spark.stat().st_mtime_ns}"
-    return cache / f"spark-{hashlib.sha256(key.encode()).hexdigest()[:16]}.jsa"
+    key = f"{_java_folder(home, cache)} {pyspark.__version__} {spark} {spark.stat().st_mtime_ns}"
+    return cache / f"spark-{_digest(key)}.jsa"
 
 
 def _base_archive(home: Path, cache: Path) -> str:
     """Return the archive of Java's own classes, as a prefix of the path; empty where Java has it in its place."""
     if any(home.glob("lib/server/classes*.jsa")):
         return ""
-    base = cache / "base.jsa"
+    base = _java_folder(home, cache) / "base.jsa"
     if not base.exists():
+        base.parent.mkdir(parents=True, exist_ok=True)
         fresh = base.with_suffix(f".{os.getpid()}")
         command = [str(home / "bin" / "java"), "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
         subprocess.run(command, check=True, capture_output=True, timeout=_DUMP_SECONDS)
         fresh.replace(base)
     return f"{base}{os.pathsep}"
+
+
+def _java_folder(home: Path, cache: Path) -> Path:
+    """Return where what is made for one Java lies; two processes that each found another one have two folders."""
+    java = home / "bin" / "java"
+    return cache / f"java-{_digest(f'{home} {java.stat().st_mtime_ns if java.exists() else 0}')}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
