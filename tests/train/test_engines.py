@@ -135,7 +135,7 @@ def implicit_objective(cells: Cells, found: Factors, regularization: float, alph
 def test_explicit_training_matches_mllib(spark: SparkSession, seed: int) -> None:
     """With as many factors as the world has: with more, noise is learned, by each in its own way."""
     train, test = world(seed)
-    objective = Objective("explicit", factors=3, iterations=30, regularization=0.05, seed=seed)
+    objective = Objective("explicit", factors=3, iterations=12, regularization=0.05, seed=seed)
     own, mllib = local_engine()(train, objective), mllib_engine(spark)(train, objective)
     assert explicit_objective(train, own, 0.05) == pytest.approx(explicit_objective(train, mllib, 0.05), rel=0.005)
     assert np.sqrt(squared(test, own)) == pytest.approx(np.sqrt(squared(test, mllib)), rel=0.005)
@@ -144,7 +144,7 @@ def test_explicit_training_matches_mllib(spark: SparkSession, seed: int) -> None
 @pytest.mark.parametrize("seed", range(5))
 def test_implicit_training_matches_mllib(spark: SparkSession, seed: int) -> None:
     train, _ = world(seed)
-    objective = Objective("implicit", factors=8, iterations=30, regularization=0.05, alpha=2.0, seed=seed)
+    objective = Objective("implicit", factors=8, iterations=12, regularization=0.05, alpha=2.0, seed=seed)
     own, mllib = local_engine()(train, objective), mllib_engine(spark)(train, objective)
     expected = implicit_objective(train, mllib, 0.05, 2.0)
     assert implicit_objective(train, own, 0.05, 2.0) == pytest.approx(expected, rel=0.005)

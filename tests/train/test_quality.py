@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from pyspark.sql import SparkSession
 
 from nextreel.events import movielens
 from nextreel.events.world import World, WorldConfig
@@ -16,7 +15,7 @@ from nextreel.settings import Settings
 from nextreel.train.dataset import Dataset, dataset
 from nextreel.train.evaluate import Evaluation, evaluate
 from nextreel.train.fit import fit_model
-from nextreel.train.mllib import mllib_engine
+from nextreel.train.local import local_engine
 from nextreel.train.splits import hold_out
 
 SETTINGS = Settings()
@@ -34,9 +33,9 @@ class Judged:
     evaluation: Evaluation
 
 
-def learned(spark: SparkSession, ratings: pa.Table) -> Judged:
+def learned(ratings: pa.Table) -> Judged:
     parts = hold_out(dataset(ratings), SETTINGS)
-    model = fit_model(parts.train, SETTINGS.train, mllib_engine(spark))
+    model = fit_model(parts.train, SETTINGS.train, local_engine())
     return Judged(model, parts.test, evaluate(model, parts, SETTINGS))
 
 
@@ -85,8 +84,8 @@ def world_ratings() -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def of_the_world(spark: SparkSession, world_ratings: pa.Table) -> Judged:
-    return learned(spark, world_ratings)
+def of_the_world(world_ratings: pa.Table) -> Judged:
+    return learned(world_ratings)
 
 
 def test_synthetic_world(of_the_world: Judged) -> None:
@@ -95,8 +94,8 @@ def test_synthetic_world(of_the_world: Judged) -> None:
     assert not of_the_world.evaluation.simulated
 
 
-def test_shuffled_ratings_are_not_good(spark: SparkSession, world_ratings: pa.Table) -> None:
-    chance = learned(spark, shuffled(world_ratings))
+def test_shuffled_ratings_are_not_good(world_ratings: pa.Table) -> None:
+    chance = learned(shuffled(world_ratings))
     assert_on_the_scale(chance)
     accuracy, ranking = chance.evaluation.accuracy, chance.evaluation.ranking
     assert accuracy["als"].rmse > 0.98 * accuracy["mean"].rmse
@@ -105,8 +104,8 @@ def test_shuffled_ratings_are_not_good(spark: SparkSession, world_ratings: pa.Ta
         assert_good(chance)
 
 
-def test_movielens(spark: SparkSession, movielens_small: Path) -> None:
-    judged = learned(spark, rates(movielens.read(movielens_small).interactions))
+def test_movielens(movielens_small: Path) -> None:
+    judged = learned(rates(movielens.read(movielens_small).interactions))
     assert len(judged.test) > 19_000
     accuracy, ranking = judged.evaluation.accuracy, judged.evaluation.ranking
     assert 0.84 <= accuracy["als"].rmse <= 0.90
