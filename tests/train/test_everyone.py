@@ -1,20 +1,17 @@
 """Everyone's recommendations on Spark: those of this machine, for everybody as they are now."""
 
 import os
-import signal
 import subprocess
 import sys
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
-from tests.processes import child
 from tests.train.lakes import GENRES, N_TITLES, N_USERS, after, before, put, title, user
 
 from nextreel.insight.export import FILE_NAME, PARQUET, write_parts, write_recommendations
@@ -158,51 +155,6 @@ def test_where_a_task_fails_the_old_files_stay(
         there(spark, lake, model, NEVER, tmp_path / "exports")
     assert pq.read_table(tmp_path / "exports" / PARQUET).cast(SCHEMA).equals(old)
     assert sorted(p.name for p in (tmp_path / "exports").iterdir()) == [".lock", FILE_NAME, PARQUET]
-
-
-KILLED = """
-import os, signal, sys
-from functools import partial
-from pathlib import Path
-from nextreel.insight.export import write_parts
-from nextreel.lake.layout import Lake
-from nextreel.lake.session import spark_session
-from nextreel.model.store import ModelStore
-from nextreel.settings import load
-from nextreel.train import everyone
-
-home = Path(sys.argv[1])
-everyone._TASK_USERS, everyone._TOLD_SECONDS = 8, 0.01
-
-def users(done, total):
-    if 0 < done < total:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-given = load({"home": str(home)}, {})
-spark = spark_session(given)
-model = ModelStore(given.models).load()
-write = partial(everyone.write_everyone, spark, Lake(given.lake), model, given.export, given.ratings, progress=users)
-write_parts(write, given.exports)
-"""
-
-
-@pytest.mark.slow
-def test_a_kill_on_the_way_leaves_the_old_files(spark: SparkSession, lake: Lake, tmp_path: Path) -> None:
-    before(lake)
-    model = trained(spark, lake, NEVER)
-    exports, store = tmp_path / "exports", ModelStore(tmp_path / "models")
-    store.promote(store.save(model, {}))
-    old = there(spark, lake, model, NEVER, exports)
-    text = (exports / FILE_NAME).read_bytes()
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)]) as killed:
-        java = child(killed, "org.apache.spark.deploy.SparkSubmit")
-        assert killed.wait(200) == -signal.SIGKILL
-    assert (exports / FILE_NAME).read_bytes() == text
-    assert pq.read_table(exports / PARQUET).cast(SCHEMA).equals(old)
-    assert len(list(exports.glob(".final*"))) == 1
-    assert not psutil.wait_procs([java], timeout=60)[1]
-    here(spark, lake, model, NEVER, exports)
-    assert sorted(p.name for p in exports.iterdir()) == [".lock", FILE_NAME, PARQUET]
 
 
 @pytest.mark.slow
