@@ -1,6 +1,7 @@
 """The kernel against plain float64 numpy: rows of every kind, both feedbacks, exact and by conjugate gradients."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -90,7 +91,8 @@ def test_conjugate_gradients_come_to_the_same(feedback: str) -> None:
     exact = solve(systems, other)
     out = np.random.default_rng(1).normal(0, 0.1, exact.shape).astype(np.float32)
     errors = [off(solve(systems, other, out, steps), exact) for steps in (2, 2, 2, 60)]
-    assert errors == sorted(errors, reverse=True)
+    # Below what float32 tells apart they may be anything.
+    assert all(later < max(earlier, 1e-5) for earlier, later in pairwise(errors))
     assert errors[-1] < 1e-3
 
 

@@ -58,6 +58,7 @@ def conjugate_gradients(
     r = np.empty(k, np.float32)
     p = np.empty(k, np.float32)
     q = np.empty(k, np.float32)
+    zero, one = np.float32(0), np.float32(1)
     for row in range(begin, end):
         first, n = start[row], start[row + 1] - start[row]
         x = out[row]
@@ -65,21 +66,14 @@ def conjugate_gradients(
             x[:] = 0
             continue
         shrink = regularization[row]
-        for f in range(k):
-            r[f] = -shrink * x[f]
-        for g in range(gram.shape[0]):
-            xg = x[g]
-            for f in range(k):
-                r[f] -= xg * gram[g, f]
         for j in range(n):
             column = columns[first + j]
-            s = np.float32(0)
             for f in range(k):
                 y[j, f] = other[column, f]
-                s += other[column, f] * x[f]
-            s = targets[first + j] - weights[first + j] * s
-            for f in range(k):
-                r[f] += s * y[j, f]
+        for f in range(k):
+            r[f] = -shrink * x[f]
+        _add_gram(gram, -one, x, r)
+        _add_cells(y, n, weights[first:], -one, targets[first:], one, x, r)
         rr = 0.0  # in float64, whose range holds the squares of all that float32 holds
         for f in range(k):
             p[f] = r[f]
@@ -87,17 +81,8 @@ def conjugate_gradients(
         for _ in range(steps):
             for f in range(k):
                 q[f] = shrink * p[f]
-            for g in range(gram.shape[0]):
-                pg = p[g]
-                for f in range(k):
-                    q[f] += pg * gram[g, f]
-            for j in range(n):
-                s = np.float32(0)
-                for f in range(k):
-                    s += y[j, f] * p[f]
-                s *= weights[first + j]
-                for f in range(k):
-                    q[f] += s * y[j, f]
+            _add_gram(gram, one, p, q)
+            _add_cells(y, n, weights[first:], one, targets[first:], zero, p, q)
             pq = 0.0
             for f in range(k):
                 pq += np.float64(p[f]) * np.float64(q[f])
@@ -113,6 +98,59 @@ def conjugate_gradients(
             rr = fresh
             for f in range(k):
                 p[f] = r[f] + b * p[f]
+
+
+@njit(cache=True, fastmath=_FAST, nogil=True)
+def _add_cells(
+    y: Floats,
+    n: int,
+    weights: Floats,
+    by_weight: np.float32,
+    targets: Floats,
+    by_target: np.float32,
+    p: Floats,
+    out: Floats,
+) -> None:
+    """Add Σ_j (by_weight w_j (y_j · p) + by_target t_j) y_j over the first ``n`` of ``y`` to ``out`` (k,).
+
+    Four at a time, so that ``p`` and ``out`` are read and written a quarter as often.
+    """
+    k = y.shape[1]
+    whole = n - n % 4
+    for j in range(0, whole, 4):
+        s0 = s1 = s2 = s3 = np.float32(0)
+        for f in range(k):
+            s0 += y[j, f] * p[f]
+            s1 += y[j + 1, f] * p[f]
+            s2 += y[j + 2, f] * p[f]
+            s3 += y[j + 3, f] * p[f]
+        s0 = by_weight * weights[j] * s0 + by_target * targets[j]
+        s1 = by_weight * weights[j + 1] * s1 + by_target * targets[j + 1]
+        s2 = by_weight * weights[j + 2] * s2 + by_target * targets[j + 2]
+        s3 = by_weight * weights[j + 3] * s3 + by_target * targets[j + 3]
+        for f in range(k):
+            out[f] += s0 * y[j, f] + s1 * y[j + 1, f] + s2 * y[j + 2, f] + s3 * y[j + 3, f]
+    for j in range(whole, n):
+        s = np.float32(0)
+        for f in range(k):
+            s += y[j, f] * p[f]
+        s = by_weight * weights[j] * s + by_target * targets[j]
+        for f in range(k):
+            out[f] += s * y[j, f]
+
+
+@njit(cache=True, fastmath=_FAST, nogil=True)
+def _add_gram(gram: Floats, by: np.float32, p: Floats, out: Floats) -> None:
+    """Add ``by`` A p to ``out`` (k,), for the symmetric A of ``gram`` (k, k), or of shape (0, 0) for 0."""
+    k = gram.shape[0]
+    whole = k - k % 4
+    for g in range(0, whole, 4):
+        p0, p1, p2, p3 = by * p[g], by * p[g + 1], by * p[g + 2], by * p[g + 3]
+        for f in range(k):
+            out[f] += p0 * gram[g, f] + p1 * gram[g + 1, f] + p2 * gram[g + 2, f] + p3 * gram[g + 3, f]
+    for g in range(whole, k):
+        for f in range(k):
+            out[f] += by * p[g] * gram[g, f]
 
 
 @njit(cache=True, fastmath=_FAST, nogil=True)
