@@ -8,10 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+from urllib.parse import urlsplit
 
 import psutil
 import pyarrow.dataset as ds
@@ -132,6 +135,15 @@ def test_synthetic_world_goes_on_until_ctrl_c(tmp_path: Path, demo_in: list[Runn
         assert time.monotonic() < deadline, "events keep coming, and none reaches the lake"
         demo.measure()
         time.sleep(0.2)
+    (url,) = (line.strip() for line in demo.lines if line.startswith("http://127.0.0.1:"))
+    user = urlsplit(url).path.split("/")[3]
+    assert lists_of(tmp_path)[user]
+    deadline = time.monotonic() + 60
+    while (answer := asked(url))[0] != 200 or asked(url.replace(urlsplit(url).path, "/readyz"))[0] != 200:
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.2)
+    assert len(answer[1]["items"]) == 10
+    assert all("reason" in item for item in answer[1]["items"])
     assert demo.peak < FOUR_GB
 
     os.killpg(demo.process.pid, signal.SIGINT)
@@ -141,6 +153,25 @@ def test_synthetic_world_goes_on_until_ctrl_c(tmp_path: Path, demo_in: list[Runn
     assert not left, f"left behind: {left}"
     assert (tmp_path / "demo" / "exports" / "final_recommendations.csv").exists()
     assert gone
+
+
+def lists_of(home: Path) -> dict[str, list[str]]:
+    """Return everybody's titles, by user, of the CSV."""
+    found = defaultdict(list)
+    with (home / "demo" / "exports" / "final_recommendations.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            found[row["user_id"]].append(row["content_id"])
+    return found
+
+
+def asked(url: str) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+    except OSError as error:
+        return 0, str(error)
 
 
 def test_a_directory_without_ratings_is_refused(tmp_path: Path, demo_in: list[RunningDemo]) -> None:

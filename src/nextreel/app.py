@@ -6,8 +6,9 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from fastapi import FastAPI
@@ -92,6 +93,33 @@ def listen(settings: Settings) -> socket.socket:
 
 def run(app: FastAPI, listening: socket.socket) -> None:
     """Serve until a signal says to stop."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
+    _server(app).run(sockets=[listening])
+
+
+@contextmanager
+def in_background(settings: Settings) -> Iterator[str]:
+    """Serve in a thread, beside whatever else this process does; gives the server's address."""
+    app, listening = create_app(settings), listen(settings)
+    server = _server(app)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="server", daemon=True)
+    thread.start()
+    try:
+        yield address_of(listening)
+    finally:
+        server.should_exit = True
+        thread.join(2.0 * _STOP_SECONDS)
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return the URL of who listens."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _server(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         access_log=False,
@@ -100,7 +128,4 @@ def run(app: FastAPI, listening: socket.socket) -> None:
         limit_concurrency=_CONCURRENT,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.freeze()
-    gc.set_threshold(*_COLLECT)
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)

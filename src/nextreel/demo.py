@@ -1,7 +1,7 @@
 """The demonstration: the whole system, live, from nothing to recommendations.
 
 Events go to Kafka while Spark is still starting; then come ingest, training, evaluation and export. After that events
-keep flowing and the recommendations are made anew from time to time.
+keep flowing, the server's answers follow them, and models are made anew from time to time.
 """
 
 import threading
@@ -15,6 +15,8 @@ from typing import Protocol
 import pyarrow as pa
 from py4j.protocol import Py4JError
 
+from nextreel.app import in_background
+from nextreel.errors import SettingsError
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.feed import Feed
 from nextreel.ingest.metrics import served
@@ -117,6 +119,17 @@ class Demo:
     def _on_batch(self, batch: Batch) -> None:
         self._ingested.add(batch)
         self._observer.batch(batch)
+
+    def serve(self) -> str:
+        """Serve the current model and every event that comes; return the server's address.
+
+        At the port of the settings, or at any that is free where that is taken.
+        """
+        try:
+            return self._cleanup.enter_context(in_background(self._settings))
+        except SettingsError:
+            serve = self._settings.serve.model_copy(update={"port": 0})
+            return self._cleanup.enter_context(in_background(self._settings.model_copy(update={"serve": serve})))
 
     def further_rounds(self, seconds: float) -> Iterator[Outcome]:
         """Let events flow, and learn again every ``seconds`` where new ones have come."""

@@ -5,6 +5,7 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 from rich.console import Console
@@ -56,7 +57,10 @@ def demo(load: Load, movielens: Path | None, once: bool, as_json: bool) -> None:
         if once:
             return
         coming = "Waiting for events on the topics" if movielens else "Events keep coming"
-        console.print(f"{coming}; recommendations are made anew every minute where there are some. Ctrl-C ends it.")
+        console.print(f"{coming}; the API follows each, and a model is made anew every minute where there are some:")
+        user = quote(outcome.recommendations["user_id"][0].as_py(), safe="")
+        console.print(f"{running.serve()}/v1/users/{user}/recommendations?explain=true", soft_wrap=True)
+        console.print("Ctrl-C ends it.")
         for latest in running.further_rounds(60.0):
             quality = latest.training.evaluation.ranking["als"].ndcg
             rows = sum(latest.ingested.rows.values())

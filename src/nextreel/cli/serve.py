@@ -18,7 +18,7 @@ def serve(load: Load, host: str | None, port: int | None) -> None:
 
     The API's description is at /openapi.json. A version that is promoted meanwhile takes over by itself.
     """
-    from nextreel.app import create_app, listen, run
+    from nextreel.app import address_of, create_app, listen, run
 
     given = load(
         {name: str(value) for name, value in (("serve.host", host), ("serve.port", port)) if value is not None}
@@ -26,8 +26,7 @@ def serve(load: Load, host: str | None, port: int | None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     app = create_app(given)
     listening = listen(given)
-    address, bound = listening.getsockname()[:2]
-    click.echo(f"http://{f'[{address}]' if ':' in address else address}:{bound}")
+    click.echo(address_of(listening))
     run(app, listening)
 
 

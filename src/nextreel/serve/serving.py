@@ -153,7 +153,7 @@ class Serving:
     def _take(self, version: str) -> None:
         """Load a version, catch up, and have it take over."""
         with ThreadPoolExecutor(1, "loader", _stand_back) as loader:  # who follows is not to stand back
-            live, facts = loader.submit(self._load, version).result()
+            live, facts = loader.submit(load_live, self._store, version, self._settings).result()
         before = self._in_use
         offsets = facts.get("kafka_offsets", {})
         follower = Follower(self._settings.kafka, live, offsets, gently=before is not None)
@@ -173,12 +173,6 @@ class Serving:
             before.follower.stop()
             gc.collect()
 
-    def _load(self, version: str) -> tuple[Live, Facts]:
-        model, snapshot, facts = self._store.load_to_serve(version)
-        made = facts.get("created_at")
-        trained_at = None if made is None else round(datetime.fromisoformat(made).timestamp() * 1e6)
-        return Live(version, model, snapshot, self._settings.ratings, self._settings.serve, trained_at), facts
-
     def _tell(self) -> None:
         if self._in_use is not None:
             live, follower = self._in_use.answers.live, self._in_use.follower
@@ -186,6 +180,14 @@ class Serving:
             self.metrics.rejected.set(follower.rejected)
             self.metrics.users.set(len(live.people))
             self.metrics.titles.set(len(live.titles))
+
+
+def load_live(store: ModelStore, version: str, settings: Settings) -> tuple[Live, Facts]:
+    """Return the state on a version as its training left it, and its facts. Raises `ModelError` where it is damaged."""
+    model, snapshot, facts = store.load_to_serve(version)
+    made = facts.get("created_at")
+    trained_at = None if made is None else round(datetime.fromisoformat(made).timestamp() * 1e6)
+    return Live(version, model, snapshot, settings.ratings, settings.serve, trained_at), facts
 
 
 def _stand_back() -> None:
