@@ -212,9 +212,21 @@ def cholesky(
                 a[g, f] = gram[g, f] if gram.shape[0] else 0.0
             a[g, g] += regularization[row]
         for j in range(n):
-            w, t = np.float64(weights[first + j]), np.float64(targets[first + j])
+            t = np.float64(targets[first + j])
+            for f in range(k):
+                v[f] += t * y[j, f]
+        whole = n - n % 4
+        for j in range(0, whole, 4):  # so that ``a`` is read and written a quarter as often
+            i = first + j
+            w0, w1 = np.float64(weights[i]), np.float64(weights[i + 1])
+            w2, w3 = np.float64(weights[i + 2]), np.float64(weights[i + 3])
             for g in range(k):
-                v[g] += t * y[j, g]
+                s0, s1, s2, s3 = w0 * y[j, g], w1 * y[j + 1, g], w2 * y[j + 2, g], w3 * y[j + 3, g]
+                for f in range(g + 1):
+                    a[g, f] += s0 * y[j, f] + s1 * y[j + 1, f] + s2 * y[j + 2, f] + s3 * y[j + 3, f]
+        for j in range(whole, n):
+            w = np.float64(weights[first + j])
+            for g in range(k):
                 s = w * y[j, g]
                 for f in range(g + 1):
                     a[g, f] += s * y[j, f]

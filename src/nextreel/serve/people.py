@@ -26,7 +26,7 @@ DeedMoment = tuple[int, int, str]
 
 #: Users with events whose factors are kept; those asked for longest ago go first, and are solved for anew.
 _MOST_PEOPLE = 100_000
-#: Newcomers among users of whom is kept what newcomers among titles are solved from.
+#: Users of whom is kept what is expected of them, and what newcomers among titles are solved from.
 _MOST_ANCHORS = 20_000
 
 _LISTS = ("genres", "directors", "actors", "decades")
@@ -105,9 +105,15 @@ class Past:
         return np.sort(self.titles)
 
     def with_more(self, places: Ints, more: "Past") -> "Past":
-        """Return the same with more titles, each before the title of a place (m,)."""
-        pairs = zip(vars(self).values(), vars(more).values(), strict=True)
-        return Past(*(np.insert(ours, places, theirs) for ours, theirs in pairs))
+        """Return the same with more titles, each before the title of a place (m,), ascending."""
+        fresh = np.zeros(len(self.titles) + len(places), np.bool_)
+        fresh[places + np.arange(len(places))] = True
+        held, columns = ~fresh, []
+        for ours, theirs in zip(vars(self).values(), vars(more).values(), strict=True):
+            column = np.empty(len(fresh), ours.dtype)
+            column[held], column[fresh] = ours, theirs
+            columns.append(column)
+        return Past(*columns)
 
     def liking(self) -> Rows:
         """Return all of it as one row of ratings, columns in this order."""
@@ -150,6 +156,7 @@ class People:
         self._people: dict[int, Person] = {}
         self._with_new_titles: set[int] = set()
         self._anchors: dict[int, Estimate] = {}
+        self._expected: dict[int, Estimate] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -167,6 +174,7 @@ class People:
         row = self.ids.add(values["user_id"])
         if moment >= self._known_since(row):
             self._declared[row] = moment, Profile(**values)
+            self._expected.pop(row, None)
             self._changed(row)
         return row
 
@@ -257,10 +265,17 @@ class People:
             model = self._trained(row)
             n = int(self._snapshot.history.start[row + 1] - self._snapshot.history.start[row])
             return Person(model, _strategy(model, n), n)
-        found = self._people.pop(row, None) or self._solved(self.profile(row), self.past(row))
+        found = self._people.pop(row, None) or self._solved(self._expectation(row), self.past(row))
         self._people[row] = found
-        if len(self._people) > _MOST_PEOPLE:
-            del self._people[next(iter(self._people))]
+        _forget(self._people, _MOST_PEOPLE)
+        return found
+
+    def _expectation(self, row: int) -> Estimate:
+        """Return what is expected of a user by what they declare."""
+        found = self._expected.get(row)
+        if found is None:
+            found = self._expected[row] = self._expects(self.profile(row))
+            _forget(self._expected, _MOST_ANCHORS)
         return found
 
     def _trained(self, row: int) -> Estimate:
@@ -270,7 +285,7 @@ class People:
 
     def stranger(self, profile: Profile, past: Past) -> Person:
         """Return somebody who is not a user, by what they declare and what they say of titles."""
-        return self._solved(profile, past)
+        return self._solved(self._expects(profile), past)
 
     def anchor(self, row: int) -> Estimate:
         """Return what newcomers among titles are solved from: a user without those, as trained where they were."""
@@ -281,9 +296,8 @@ class People:
             past = self.past(row)
             known = np.flatnonzero(past.titles < self._titles.n_known)
             of_known = Past(past.titles[known], past.ratings[known], past.given[known], past.times[known])
-            found = self._anchors[row] = self._solved(self.profile(row), of_known).estimate
-            if len(self._anchors) > _MOST_ANCHORS:
-                del self._anchors[next(iter(self._anchors))]
+            found = self._anchors[row] = self._solved(self._expectation(row), of_known).estimate
+            _forget(self._anchors, _MOST_ANCHORS)
         return found
 
     def _changed(self, row: int) -> None:
@@ -302,13 +316,20 @@ class People:
         for row in self._with_new_titles:
             self._people.pop(row, None)
 
-    def _solved(self, profile: Profile, past: Past) -> Person:
-        new = self._model.newcomers.users
-        expected = new.expect_one(profile.values())
+    def _expects(self, profile: Profile) -> Estimate:
+        return self._model.newcomers.users.expect_one(profile.values())
+
+    def _solved(self, expected: Estimate, past: Past) -> Person:
         liking, stars = past.liking(), past.stars()
         solved = self.fold_in.given(self._titles.of(past.titles)).solve(liking, stars, threads=1)
-        estimate = new.weigh(solved, liking.counts, stars.counts, expected)
+        estimate = self._model.newcomers.users.weigh(solved, liking.counts, stars.counts, expected)
         return Person(estimate, _strategy(estimate, len(past.titles)), len(past.titles))
+
+
+def _forget(held: dict[int, Any], most: int) -> None:
+    """Drop what was put in first where there is more than ``most``."""
+    if len(held) > most:
+        del held[next(iter(held))]
 
 
 def _strategy(estimate: Estimate, n_liking: int) -> Strategy:
