@@ -278,7 +278,7 @@ def _feed() -> None:
 
     bootstrap, rate, n_titles, n_users = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     topic = load({}, {}).kafka.interactions
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": "5"})
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": "50"})  # as nextreel's own producers
     rng = np.random.default_rng(6)
     began, sent = time.monotonic(), 0
     while True:

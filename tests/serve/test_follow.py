@@ -1,19 +1,20 @@
 """Following the topics of a real broker: from where, past what, and through what."""
 
 import json
+import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from tests.serve.living import START
+from tests.serve.living import N_TITLES, START
 
 from nextreel.kafka.topics import create_topics
 from nextreel.kafka.watermarks import Watermarks
 from nextreel.serve import follow
 from nextreel.serve.follow import Follower
-from nextreel.serve.live import Live
+from nextreel.serve.live import Asked, Live
 from nextreel.settings import Settings
 
 SECONDS = 30.0
@@ -83,6 +84,31 @@ def test_what_breaks_the_contract_is_passed_over(
     follower = started()
     assert follower.wait(SECONDS)
     assert (seen(state, "new"), follower.applied, follower.rejected) == ({"t01"}, 1, 3)
+
+
+def test_many_at_once_come_to_the_same_as_one_by_one(
+    trained: Live, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_topics(settings.kafka)
+    rng, given = random.Random(4), []
+    for n in range(3 * follow._BLOCK):
+        value = deed(f"n{rng.randrange(60)}", f"t{rng.randrange(N_TITLES):02d}")
+        given.append(rng.choice([b"{", b"", value[:-1], value + b"x"]) if n % 9 == 0 else value)
+    send(settings, *given)
+    found = []
+    for block in (1, len(given) + 1):
+        monkeypatch.setattr(follow, "_BLOCK", block)
+        state = Live(trained.version, trained.model, trained.snapshot, settings.ratings, settings.serve)
+        follower = Follower(settings.kafka, state, {})
+        follower.start()
+        assert follower.wait(SECONDS)
+        follower.stop()
+        follower.join(SECONDS)
+        deeds = {n: state.people._deeds[state.people.ids.find(f"n{n}") or 0] for n in range(60)}
+        titles = state.listed("trending", Asked(count=N_TITLES)).titles.tolist()
+        found.append((follower.applied, follower.rejected, deeds, titles))
+    assert found[0] == found[1]
+    assert found[0][1] == sum(n % 9 == 0 for n in range(len(given)))
 
 
 def test_a_transaction_s_marker_at_the_end_keeps_nobody_waiting(
