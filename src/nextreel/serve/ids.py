@@ -9,6 +9,8 @@ from nextreel.errors import ModelError
 
 #: One id of so many is at hand as it is, to look for the others after it.
 _EVERY = 64
+#: Ids found before that are at hand: those who come, come again.
+_MOST_FOUND = 100_000
 
 
 class Ids:
@@ -26,6 +28,7 @@ class Ids:
         self._offsets = memoryview(offsets or b"").cast("B").cast("i")[known.offset :]
         self._bytes = memoryview(data or b"")
         self._some = [self._encoded(row) for row in range(0, len(known), _EVERY)]
+        self._found: dict[str, int] = {}
         self._added: list[str] = []
         self._rows: dict[str, int] = {}
 
@@ -39,13 +42,19 @@ class Ids:
 
     def find(self, name: str) -> int | None:
         """Return the row of an id, or None."""
+        row = self._found.get(name)
+        if row is None and (row := self._halving(name)) is not None:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[name] = row
+        return self._rows.get(name) if row is None else row
+
+    def _halving(self, name: str) -> int | None:
         wanted = name.encode("utf-8", "surrogatepass")
         n = len(self._known)
         begin = max(0, bisect_right(self._some, wanted) - 1) * _EVERY
         row = bisect_left(range(n), wanted, begin, min(n, begin + _EVERY), key=self._encoded)
-        if row < n and self._encoded(row) == wanted:
-            return row
-        return self._rows.get(name)
+        return row if row < n and self._encoded(row) == wanted else None
 
     def _encoded(self, row: int) -> bytes:
         return bytes(self._bytes[self._offsets[row] : self._offsets[row + 1]])
