@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nextreel.model import rank
-from nextreel.model.rank import Catalogue, Pairs, top_k, top_k_of_scores
+from nextreel.model.rank import Catalogue, Pairs, top_k
 
 NONE = -math.inf
 
@@ -56,7 +56,7 @@ def test_lists_run_out() -> None:
 
 
 def test_negative_zero_ties_with_zero() -> None:
-    assert top_k_of_scores(f32([[-0.0, 0.0, -0.0]]), 2)[0].tolist() == [[0, 1]]
+    assert top_k(f32([[1]]), f32([[-0.0], [0.0], [-0.0]]), 2)[0].tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize(("n_users", "n_titles"), [(0, 3), (2, 0), (0, 0)])

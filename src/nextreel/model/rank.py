@@ -4,7 +4,6 @@ Titles are scanned by falling norm, and a user's scan ends where no title to com
 factors of long-tailed data far less work than scoring everything.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,11 +14,8 @@ from nextreel.model import rank_kernels as kernels
 from nextreel.model.arrays import Floats, Ints, Mask
 from nextreel.model.cores import n_cores
 
-#: Scores held at a time: 64 MB.
-_BLOCK_SCORES = 16_000_000
 #: Users that a thread takes at a time.
 _PART_USERS = 128
-
 
 #: Which titles may be in a list: a bit for each, in words that are a catalogue's blocks.
 Filter = NDArray[np.uint64]
@@ -47,13 +43,6 @@ class Pairs:
         np.cumsum(counts, out=start[1:])
         within = np.arange(start[-1]) - np.repeat(start[:-1], counts)
         return Pairs(start, self.titles[np.repeat(self.start[users], counts) + within])
-
-
-def blocks(n_users: int, n_titles: int) -> Iterator[Ints]:
-    """Yield the rows of users by blocks whose scores are not too many to hold."""
-    step = max(1, _BLOCK_SCORES // max(1, n_titles))
-    for begin in range(0, n_users, step):
-        yield np.arange(begin, min(n_users, begin + step))
 
 
 @dataclass(frozen=True)
@@ -158,29 +147,3 @@ class Catalogue:
 def top_k(users: Floats, titles: Floats, k: int, exclude: Pairs | None = None) -> tuple[Ints, Floats]:
     """Return the ``k`` best titles of a catalogue that is scanned once: see `Catalogue.top_k`."""
     return Catalogue.of(titles).top_k(users, k, exclude)
-
-
-def top_k_of_scores(scores: Floats, k: int) -> tuple[Ints, Floats]:
-    """Return the columns and values of the ``k`` highest of each row of ``scores`` (n, m), best first.
-
-    Equal values go to the lower column; -inf is never chosen.
-    """
-    n, m = scores.shape
-    rows = np.full((n, k), -1, np.int64)
-    best = np.full((n, k), -np.inf, np.float32)
-    if m == 0 or n == 0:
-        return rows, best
-    kth = -np.partition(-scores, min(k, m) - 1, axis=1)[:, min(k, m) - 1]
-    chosen = (scores >= kth[:, None]) & (scores > -np.inf)
-    for crowded in np.flatnonzero(chosen.sum(1) > k):
-        tied = np.flatnonzero(scores[crowded] == kth[crowded])
-        chosen[crowded, tied[k - (chosen[crowded].sum() - len(tied)) :]] = False
-    row, column = np.nonzero(chosen)
-    value = scores[row, column]
-    order = np.lexsort((column, -value, row))
-    row, column, value = row[order], column[order], value[order]
-    first = np.searchsorted(row, np.arange(n))
-    place = np.arange(len(row)) - first[row]
-    rows[row, place] = column
-    best[row, place] = value
-    return rows, best
