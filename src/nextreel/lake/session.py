@@ -314,3 +314,8 @@ def _java_folder(home: Path, cache: Path) -> Path:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":  # as ./run does before several sessions start at once
+    with tempfile.TemporaryDirectory() as home, running_spark(Settings(home=Path(home))) as session:
+        warm_up(session)
