@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from confluent_kafka import Producer
 
-from benchmarks.serve import GENRES, Server, stored
+from benchmarks.catalogue import GENRES
+from benchmarks.serve import Server, stored
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.topics import create_topics
 from nextreel.settings import load

@@ -18,6 +18,7 @@ import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.catalogue import GENRES, START, cards, profiles
 from benchmarks.serve import Server
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.topics import create_topics
@@ -29,8 +30,6 @@ from nextreel.model.store import ModelStore
 from nextreel.model.traits import Vocabulary
 from nextreel.settings import load
 
-_GENRES = [f"Genre {n:02d}" for n in range(20)]
-_NOW = 1_767_225_600_000_000
 _BLOCK_USERS = 20_000
 
 
@@ -88,7 +87,10 @@ def store(home: str, given: argparse.Namespace) -> None:
         feedback=Feedback(2.5, 3.0, 0.8, 0.15, 5.0),
         newcomers=Newcomers(says_nothing, says_nothing),
     )
-    snapshot = Snapshot(_users(model.user_ids), _titles(rng, model.title_ids), history)
+    liked, genres = np.arange(n_users) % len(GENRES), rng.integers(0, len(GENRES), 2 * n_titles)
+    snapshot = Snapshot(
+        profiles(model.user_ids, liked), cards(model.title_ids, np.arange(0, 2 * n_titles + 1, 2), genres, rng), history
+    )
     versions = ModelStore(load({"home": home}, {}).models)
     versions.promote(versions.save(model, {"kafka_offsets": {}}, snapshot=snapshot))
 
@@ -107,39 +109,8 @@ def _history(rng: np.random.Generator, n_users: int, shares: NDArray[np.float64]
     start = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     m = int(start[-1])
     stars = rng.integers(1, 11, m, dtype=np.int8) / np.float32(2)
-    times = _NOW - rng.integers(0, 365 * 86_400 * 10**6, m)
+    times = START - rng.integers(0, 365 * 86_400 * 10**6, m)
     return History(start, np.concatenate(titles), stars.astype(np.float32), np.ones(m, np.bool_), times)
-
-
-def _users(ids: pa.StringArray) -> pa.Table:
-    n, strings = len(ids), pa.list_(pa.string())
-    genres = pa.array(_GENRES).take(pa.array(np.arange(n) % len(_GENRES)))
-    return pa.table(
-        {
-            "user_id": ids,
-            "username": ids,
-            "genres": pa.ListArray.from_arrays(pa.array(np.arange(n + 1), pa.int32()), genres),
-            **dict.fromkeys(("directors", "actors", "decades"), pa.nulls(n, strings)),
-            "age_rating": pa.nulls(n, pa.string()),
-            "updated_at": pa.array(np.full(n, _NOW)).cast(pa.timestamp("us", tz="UTC")),
-        }
-    )
-
-
-def _titles(rng: np.random.Generator, ids: pa.StringArray) -> pa.Table:
-    n, strings = len(ids), pa.list_(pa.string())
-    drawn = pa.array(_GENRES).take(pa.array(rng.integers(0, len(_GENRES), 2 * n)))
-    return pa.table(
-        {
-            "content_id": ids,
-            "type": pa.array(["movie", "series"]).take(pa.array(rng.integers(0, 2, n))),
-            "title": [f"Title {number}" for number in range(n)],
-            "genres": pa.ListArray.from_arrays(pa.array(np.arange(0, 2 * n + 1, 2), pa.int32()), drawn),
-            **dict.fromkeys(("directors", "actors", "decades"), pa.nulls(n, strings)),
-            "age_rating": pa.array(["G", "PG", "R"]).take(pa.array(rng.integers(0, 3, n))),
-            "updated_at": pa.array(np.full(n, _NOW)).cast(pa.timestamp("us", tz="UTC")),
-        }
-    )
 
 
 def show(result: dict[str, Any]) -> None:

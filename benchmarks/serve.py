@@ -20,6 +20,7 @@ import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.catalogue import AGES, GENRES, START, cards, profiles
 from benchmarks.recipe import generated
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.topics import create_topics
@@ -31,10 +32,7 @@ from nextreel.train.dataset import Dataset, Profiles, dataset
 from nextreel.train.fit import fit_model
 from nextreel.train.local import local_engine
 
-GENRES = [f"Genre {n:02d}" for n in range(20)]
-_AGES = ["G", "PG", "PG-13", "R", "NC-17"]
 _CHECKED = 200
-_START = 1_767_225_600_000_000
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
@@ -95,7 +93,7 @@ def _measured(n_titles: int, given: argparse.Namespace, with_events: bool) -> di
 def stored(settings: Settings, n_users: int, n_titles: int, draws: int) -> tuple[ModelStore, Model, Dataset, pa.Table]:
     """Train a model, store it with its snapshot, and make it current; return it with its data and catalogue."""
     data, titles = _made(n_users, n_titles, draws)
-    users, quick = _profiles(data), settings.train.model_copy(update={"iterations": 5})
+    users, quick = profiles(data.user_ids, _favourites(n_users)), settings.train.model_copy(update={"iterations": 5})
     model = fit_model(data, quick, local_engine(), profiles=Profiles.of(data, users, titles))
     snapshot = Snapshot(
         by_rows(users, "user_id", data.user_ids), by_rows(titles, "content_id", data.title_ids), data.history()
@@ -120,39 +118,12 @@ def _made(n_users: int, n_titles: int, draws: int) -> tuple[Dataset, pa.Table]:
             "user_id": pa.array(user_ids).take(pa.array(ratings.user)),
             "content_id": pa.array(title_ids).take(pa.array(ratings.title)),
             "rating": stars.astype(np.float64),
-            "timestamp": pa.array(np.full(len(ratings), _START)).cast(pa.timestamp("us", tz="UTC")),
+            "timestamp": pa.array(np.full(len(ratings), START)).cast(pa.timestamp("us", tz="UTC")),
             "source": pa.repeat("observed", len(ratings)),
         }
     )
-    genres = pa.ListArray.from_arrays(pa.array(start, pa.int32()), pa.array(GENRES).take(pa.array(drawn)))
-    strings = pa.list_(pa.string())
-    titles = pa.table(
-        {
-            "content_id": title_ids,
-            "type": pa.array(["movie", "series"]).take(pa.array((rng.random(n_titles) < 0.3).astype(int))),
-            "title": [f"Title {n}" for n in range(n_titles)],
-            "genres": genres,
-            **dict.fromkeys(("directors", "actors", "decades"), pa.nulls(n_titles, strings)),
-            "age_rating": pa.array(_AGES).take(pa.array(rng.integers(0, len(_AGES), n_titles))),
-            "updated_at": pa.array(np.full(n_titles, _START)).cast(pa.timestamp("us", tz="UTC")),
-        }
-    )
+    titles = cards(pa.array(title_ids), start, drawn, rng)
     return dataset(table, user_ids, title_ids), titles
-
-
-def _profiles(data: Dataset) -> pa.Table:
-    n, strings = data.n_users, pa.list_(pa.string())
-    liked = pa.array(GENRES).take(pa.array(_favourites(n)))
-    return pa.table(
-        {
-            "user_id": data.user_ids,
-            "username": data.user_ids,
-            "genres": pa.ListArray.from_arrays(pa.array(np.arange(n + 1), pa.int32()), liked),
-            **dict.fromkeys(("directors", "actors", "decades"), pa.nulls(n, strings)),
-            "age_rating": pa.nulls(n, pa.string()),
-            "updated_at": pa.array(np.full(n, _START)).cast(pa.timestamp("us", tz="UTC")),
-        }
-    )
 
 
 def _favourites(n_users: int) -> NDArray[np.int64]:
@@ -178,7 +149,7 @@ def _paths(data: Dataset, n: float) -> list[str]:
         elif kind == 1:
             path += f"?type={'movie' if rng.random() < 0.5 else 'series'}"
         elif kind == 2:
-            path += f"?age_rating={_AGES[rng.integers(1, 4)]}"
+            path += f"?age_rating={AGES[rng.integers(1, 4)]}"
         found.append(path)
     return found
 

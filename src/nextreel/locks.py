@@ -21,31 +21,44 @@ HAS_LOCKS = fcntl is not None
 
 
 @contextmanager
+def opened(path: Path, mode: int) -> Iterator[int]:
+    """Open a lock's file, made where it is missing and ``mode`` has `os.O_CREAT`. Raises `OSError`."""
+    descriptor = os.open(path, mode, 0o644)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def taken(descriptor: int) -> bool:
+    """Take the lock of an opened file alone, if nobody else holds it now. Raises `OSError` where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
 def changing(root: Path) -> Iterator[None]:
     """Be the one that changes what is in a folder within the block; waits while another does."""
     if not root.exists():
         yield
         return
-    descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with opened(root / ".lock", os.O_RDWR | os.O_CREAT) as descriptor:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
 def in_use(file: Path) -> Iterator[None]:
     """Keep what a ``file`` stands for from being removed within the block. Raises `OSError` where it is gone."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
+    with opened(file, os.O_RDONLY) as descriptor:
         if fcntl is not None:
             with suppress(OSError):  # a file system without locks: reading must go on all the same
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -54,16 +67,9 @@ def unused(file: Path) -> Iterator[bool]:
     if fcntl is None or not file.exists():
         yield fcntl is not None
         return
-    descriptor = os.open(file, os.O_RDWR)
-    try:
-        yield _taken(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    with opened(file, os.O_RDWR) as descriptor:
+        try:
+            alone = taken(descriptor)
+        except OSError:  # a file system without locks: who could tell?
+            alone = False
+        yield alone

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
+from nextreel.locks import opened, taken
 
 try:
     import fcntl
@@ -79,7 +80,7 @@ def keeper(lake: Lake, patience_seconds: float = 0.0) -> Iterator[None]:
         raise LakeError("files are merged and removed on POSIX systems alone: this one has no file locks")
     with _opened(lake, "keeper.lock", os.O_RDWR) as descriptor:
         until = time.monotonic() + patience_seconds
-        while not _taken(descriptor):
+        while not taken(descriptor):
             if time.monotonic() >= until:
                 raise LakeError(f"the files of {lake.root} are being merged already")
             time.sleep(_POLL_SECONDS)
@@ -93,7 +94,7 @@ def replayer(lake: Lake) -> Iterator[None]:
         yield
         return
     with _opened(lake, "replay.lock", os.O_RDWR) as descriptor:
-        if not _taken(descriptor):
+        if not taken(descriptor):
             raise LakeError(f"the quarantine of {lake.root} is being replayed already")
         yield
 
@@ -125,17 +126,9 @@ def _taken_in_turn(lake: Lake, names: int) -> bool:
     until = time.monotonic() + _TURN_SECONDS
     with _opened(lake, _GATE, os.O_RDWR) as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
-        while not (alone := _taken(names)) and time.monotonic() < until:
+        while not (alone := taken(names)) and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
         return alone
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextmanager
@@ -145,8 +138,5 @@ def _opened(lake: Lake, name: str, mode: int) -> Iterator[int]:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o644)
-    descriptor = os.open(path, mode)
-    try:
+    with opened(path, mode) as descriptor:
         yield descriptor
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,8 @@ They are compiled on first use and kept beside this file (or in the user's cache
 no lock of Python's, so that threads may run them side by side; a row's result depends on that row alone.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -66,10 +68,7 @@ def conjugate_gradients(
             x[:] = 0
             continue
         shrink = regularization[row]
-        for j in range(n):
-            column = columns[first + j]
-            for f in range(k):
-                y[j, f] = other[column, f]
+        _gather(columns[first : first + n], other, y)
         for f in range(k):
             r[f] = -shrink * x[f]
         _add_gram(gram, -one, x, r)
@@ -98,6 +97,14 @@ def conjugate_gradients(
             rr = fresh
             for f in range(k):
                 p[f] = r[f] + b * p[f]
+
+
+@njit(cache=True, nogil=True)
+def _gather(columns: Columns, other: Floats, out: NDArray[Any]) -> None:
+    """Put the rows ``columns`` (n,) of ``other`` into the first n of ``out``, in its precision."""
+    for j in range(len(columns)):
+        for f in range(other.shape[1]):
+            out[j, f] = other[columns[j], f]
 
 
 @njit(cache=True, fastmath=_FAST, nogil=True)
@@ -187,8 +194,7 @@ def cholesky(
         dual = gram.shape[0] == 0 and n < k
         for j in range(n):
             dual = dual and weights[first + j] > 0
-            for f in range(k):
-                y[j, f] = other[columns[first + j], f]
+        _gather(columns[first : first + n], other, y)
         if dual:
             for i in range(n):
                 wi = np.sqrt(np.float64(weights[first + i]))
