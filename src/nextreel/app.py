@@ -14,6 +14,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from nextreel.errors import SettingsError
+from nextreel.insight.dashboard import Dashboard
+from nextreel.insight.routes import add_dashboard
+from nextreel.pipeline import pipeline
 from nextreel.serve.api import make_app
 from nextreel.serve.guard import Guard
 from nextreel.serve.keys import Keys
@@ -54,14 +57,22 @@ def create_app(settings: Settings) -> FastAPI:
     everything = not local and not given.names  # by which name others come, only they know
     guard = Guard(given, keys, set() if everything else hosts, not local and not given.without_keys, serving.metrics)
     app = make_app(serving, guard)
+    app.state.closing = threading.Event()
+    parts: list[Serving | Dashboard] = [serving]
+    if given.dashboard:
+        dashboard = Dashboard(settings, pipeline(settings))
+        add_dashboard(app, dashboard, app.state.closing)
+        parts.append(dashboard)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        serving.start()
+        for part in parts:
+            part.start()
         try:
             yield
         finally:
-            serving.close()
+            for part in parts:
+                part.close()
 
     app.router.lifespan_context = lifespan
     return app
@@ -119,6 +130,14 @@ def address_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+class _Server(uvicorn.Server):
+    """Ends streams, which go on for ever, before it waits for requests under way."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.app.state.closing.set()  # type: ignore[union-attr]
+        await super().shutdown(sockets)
+
+
 def _server(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
@@ -128,4 +147,4 @@ def _server(app: FastAPI) -> uvicorn.Server:
         limit_concurrency=_CONCURRENT,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
-    return uvicorn.Server(config)
+    return _Server(config)

@@ -160,7 +160,8 @@ class Demo:
             seen = training.data.pairs_of(model.user_ids, model.title_ids)
             lists = model, seen, training.users, training.titles
             table = recommendations_table(*lists, wanted.top_k, wanted.diversity)
-            path = write_recommendations([table], self._settings.exports)
+            version = ModelStore(self._settings.models).current() or training.version
+            path = write_recommendations([table], self._settings.exports, version)
         return Outcome(sent, self._ingested, training, table, path, dict(self._seconds))
 
     def _serving(self, training: Training) -> Model:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.insight.test_export import WRITERS, read, row, shown, table
+from tests.insight.test_export import FILES, WRITERS, read, row, shown, table
 from tests.model.killing import kill_at, life
 
 from nextreel.insight.export import FILE_NAME, PARQUET
@@ -38,7 +38,7 @@ def check(folder: Path) -> None:
     assert parquet in (["old"] * 10 * N_BLOCKS, ["new"] * 10 * N_BLOCKS)
     WRITERS["file"](blocks("next"), folder)
     assert {line[4] for line in read(folder / FILE_NAME)[1:]} == {"next"}
-    assert shown(folder) == sorted((FILE_NAME, PARQUET))
+    assert shown(folder) == FILES
 
 
 def once(template: Path, folder: Path, number: int, kind: str) -> str | None:

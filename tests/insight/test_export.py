@@ -18,15 +18,16 @@ from hypothesis import strategies as st
 from tests.model.test_lists import MODEL, TITLES, USERS, seen
 
 from nextreel.errors import LakeError
-from nextreel.insight.export import FILE_NAME, PARQUET, write_parts, write_recommendations
+from nextreel.insight.export import ABOUT, FILE_NAME, PARQUET, exported_version, write_parts, write_recommendations
 from nextreel.model.lists import SCHEMA, recommendations, recommendations_table
 
 COLUMNS = ["user_id", "username", "rank", "content_id", "title", "type", "genres", "predicted_rating"]
-FILES = [FILE_NAME, PARQUET]
+FILES = sorted([ABOUT, FILE_NAME, PARQUET])
+VERSION = "20260301T120000-000"
 
 
 def write_csv(found: pa.Table, folder: Path) -> Path:
-    return write_recommendations([found], folder)
+    return write_recommendations([found], folder, VERSION)
 
 
 def in_parts(tables: Iterable[pa.Table], folder: Path) -> None:
@@ -39,8 +40,8 @@ def in_parts(tables: Iterable[pa.Table], folder: Path) -> None:
 
 #: How recommendations become files: on this machine, and on Spark.
 WRITERS: dict[str, Callable[[Iterable[pa.Table], Path], Path]] = {
-    "file": write_recommendations,
-    "parts": lambda tables, folder: write_parts(partial(in_parts, tables), folder),
+    "file": lambda tables, folder: write_recommendations(tables, folder, VERSION),
+    "parts": lambda tables, folder: write_parts(partial(in_parts, tables), folder, VERSION),
 }
 
 
@@ -65,7 +66,7 @@ def table(*rows: dict[str, Any]) -> pa.Table:
 
 def test_parquet_holds_the_same(tmp_path: Path) -> None:
     blocks = list(recommendations(MODEL, seen(), USERS, TITLES, 2, 2))
-    path = write_recommendations(blocks, tmp_path)
+    path = write_recommendations(blocks, tmp_path, VERSION)
     assert len(read(path)) == 1 + 6
     assert pq.read_table(path.with_suffix(".parquet")).equals(pa.concat_tables(blocks))
 
@@ -79,7 +80,7 @@ def test_what_fails_on_the_way_leaves_the_old_files(tmp_path: Path) -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        write_recommendations(broken(), tmp_path)
+        write_recommendations(broken(), tmp_path, VERSION)
     assert path.read_bytes() == old
     assert shown(tmp_path) == FILES
 
@@ -168,7 +169,7 @@ def test_parts_are_one_table_and_one_csv(tmp_path: Path) -> None:
     found = recommendations_table(MODEL, seen(), USERS, TITLES, 2)
     told: list[tuple[int, int]] = []
     path = write_parts(
-        partial(in_parts, [found.slice(0, 4), found.slice(4)]), tmp_path / "parts", lambda *n: told.append(n)
+        partial(in_parts, [found.slice(0, 4), found.slice(4)]), tmp_path / "parts", VERSION, lambda *n: told.append(n)
     )
     assert path.read_bytes() == write_csv(found, tmp_path / "file").read_bytes()
     assert pq.read_table(tmp_path / "parts" / PARQUET).equals(found)
@@ -209,7 +210,7 @@ def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
         write_csv(table(row(title="Other")), tmp_path)
         yield table(row(rank=2))
 
-    assert [r[4] for r in read(write_recommendations(slow(), tmp_path))] == ["title", "One", "One"]
+    assert [r[4] for r in read(write_recommendations(slow(), tmp_path, VERSION))] == ["title", "One", "One"]
 
 
 @pytest.mark.slow
@@ -221,3 +222,14 @@ def test_a_kill_at_any_step_leaves_old_files_or_new_ones_whole(tmp_path: Path, k
     found = json.loads(done.stdout)
     assert found["old"] > 20
     assert found["new"] > 2
+
+
+# Of which version
+
+
+def test_files_say_whose_recommendations_they_are(tmp_path: Path) -> None:
+    assert exported_version(tmp_path) is None
+    write_csv(table(row()), tmp_path)
+    assert exported_version(tmp_path) == VERSION
+    (tmp_path / ABOUT).write_text("{")
+    assert exported_version(tmp_path) is None

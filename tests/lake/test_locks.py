@@ -1,6 +1,8 @@
 """The locks: one writer, one keeper, and names that stay while somebody keeps them."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from tests.lake.writing import another_writer
 
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
-from nextreel.lake.locks import keeper, lock_writer, names_alone, names_kept
+from nextreel.lake.locks import keeper, lock_writer, names_alone, names_kept, writer
 
 
 @pytest.fixture
@@ -50,3 +52,14 @@ def test_names_are_kept_by_many_and_changed_by_one(lake: Lake) -> None:
 def test_names_of_no_lake_need_no_keeping(lake: Lake) -> None:
     with names_kept(lake):
         assert not lake.root.exists()
+
+
+def test_a_process_that_asks_who_writes_keeps_its_own_lock(lake: Lake) -> None:
+    descriptor = lock_writer(lake)
+    assert writer(lake) == os.getpid()
+    asked = "from pathlib import Path; from nextreel.lake.layout import Lake; from nextreel.lake.locks import writer; "
+    asked += f"print(writer(Lake(Path({str(lake.root)!r}))))"
+    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == str(os.getpid())
+    os.close(descriptor)
+    assert writer(lake) is None

@@ -215,7 +215,7 @@ def test_nothing_held_out() -> None:
     plain = found.as_dict()
     assert plain["ranking"]["als"]["ndcg"] is plain["accuracy"]["bias"]["rmse"] is None
     assert plain["intervals"]["ranking"]["als"]["ndcg"] == [None, None]
-    json.dumps(found.in_full(), allow_nan=False)
+    json.dumps(plain, allow_nan=False)
 
 
 def test_diversified_lists_are_judged_beside_the_models_own() -> None:
@@ -252,11 +252,22 @@ def test_as_plain_data() -> None:
     assert [type(end) for end in read["intervals"]["ranking"]["als"]["ndcg"]] == [float, float]
     assert read["protocol"] == {"split": "by hand", "relevant_rating": 4.0, "k": 10}
     assert read["held_out"] == "these"
-    assert "segments" not in read
-    full = json.loads(json.dumps(found.in_full()))
-    assert full["segments"].keys() == {"light", "medium"}
-    assert full["segments"]["medium"]["ranking"].keys() == read["ranking"].keys()
-    assert {name: value for name, value in full.items() if name != "segments"} == read
+    assert read["segments"].keys() == {"light", "medium"}
+    assert read["segments"]["medium"]["ranking"].keys() == read["ranking"].keys()
+
+
+def test_calibration_is_what_ratings_were_where_about_the_same_was_predicted() -> None:
+    model = scoring(SCORES, TRAIN)
+    found = judged(model, TRAIN, TEST)
+    by_hand: dict[float, list[float]] = {}
+    for said, rating in zip(model.predict(TEST.user, TEST.title), TEST.rating, strict=True):
+        by_hand.setdefault(round(float(said) * 2) / 2, []).append(float(rating))
+    assert [(c.predicted, c.n_ratings) for c in found.calibration] == [
+        (stars, len(by_hand[stars])) for stars in sorted(by_hand)
+    ]
+    assert [c.actual for c in found.calibration] == pytest.approx(
+        [sum(by_hand[stars]) / len(by_hand[stars]) for stars in sorted(by_hand)]
+    )
 
 
 # A larger example, against plain Python and as frozen values

@@ -54,7 +54,7 @@ def here(
     found = read_lake(spark, lake, settings)
     now = up_to_date(model, found.data, profiles(found))
     tables = recommendations(now, found.data.pairs(), found.users, found.titles, wanted.top_k, wanted.diversity)
-    write_recommendations(tables, folder)
+    write_recommendations(tables, folder, "1")
     return pq.read_table(folder / PARQUET)
 
 
@@ -66,7 +66,7 @@ def there(
     folder: Path,
     wanted: ExportSettings = WANTED,
 ) -> pa.Table:
-    write_parts(partial(write_everyone, spark, lake, model, wanted, settings), folder)
+    write_parts(partial(write_everyone, spark, lake, model, wanted, settings), folder, "1")
     return pq.read_table(folder / PARQUET).cast(SCHEMA)
 
 

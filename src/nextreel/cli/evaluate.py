@@ -40,7 +40,7 @@ def evaluate(load: Load, split: str | None, last_k: int | None, since: str | Non
             raise click.UsageError(f"{option} goes with --split {kind}, not {given.evaluation.split}")
     engine, found = _run(given, k)
     if as_json:
-        click.echo(json.dumps({"engine": engine} | found.in_full(), indent=2))
+        click.echo(json.dumps({"engine": engine} | found.as_dict(), indent=2))
     else:
         console = Console()
         console.width = max(console.width, LEAST_WIDTH)

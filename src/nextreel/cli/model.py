@@ -59,16 +59,20 @@ def export(load: Load) -> None:
     from nextreel.model.store import ModelStore
 
     given = load()
-    model = ModelStore(given.models).load()
+    store = ModelStore(given.models)
+    version = store.current() or ""
+    model = store.load(version or None)
     lake = Lake(given.lake.absolute())
     engine, why = choose_engine(given.export, lake, model)
     with status_line(f"recommending {why}") as status:
         write = _on_spark if engine == "spark" else _on_this_machine
-        path = write(given, lake, model, LiveLine(status).show)
+        path = write(given, lake, model, version, LiveLine(status).show)
     click.echo(path)
 
 
-def _on_this_machine(given: "Settings", lake: "Lake", model: "Model", show: Callable[[str], None]) -> Path:
+def _on_this_machine(
+    given: "Settings", lake: "Lake", model: "Model", version: str, show: Callable[[str], None]
+) -> Path:
     from nextreel.insight.export import write_recommendations
     from nextreel.lake.session import running_spark
     from nextreel.model.lists import recommendations
@@ -84,10 +88,10 @@ def _on_this_machine(given: "Settings", lake: "Lake", model: "Model", show: Call
     tables = recommendations(
         now, found.data.pairs(), found.users, found.titles, given.export.top_k, given.export.diversity
     )
-    return write_recommendations(_counted(tables, len(now.user_ids), show), given.exports)
+    return write_recommendations(_counted(tables, len(now.user_ids), show), given.exports, version)
 
 
-def _on_spark(given: "Settings", lake: "Lake", model: "Model", show: Callable[[str], None]) -> Path:
+def _on_spark(given: "Settings", lake: "Lake", model: "Model", version: str, show: Callable[[str], None]) -> Path:
     from nextreel.insight.export import write_parts
     from nextreel.lake.session import running_spark
     from nextreel.train.everyone import write_everyone
@@ -101,7 +105,7 @@ def _on_spark(given: "Settings", lake: "Lake", model: "Model", show: Callable[[s
     with running_spark(given) as spark:
         show("reading the lake on Spark")
         everyone = partial(write_everyone, spark, lake, model, given.export, given.ratings, progress=users)
-        return write_parts(everyone, given.exports, rows)
+        return write_parts(everyone, given.exports, version, rows)
 
 
 def _counted(tables: "Iterator[pa.Table]", n_users: int, show: Callable[[str], None]) -> "Iterator[pa.Table]":

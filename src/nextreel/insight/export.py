@@ -4,6 +4,8 @@ Each takes its place when it is whole. Until then it lies beside, in a folder ``
 in the end; what a kill leaves of one goes with the next export.
 """
 
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,6 +27,8 @@ from nextreel.model.lists import SCHEMA
 FILE_NAME = "final_recommendations.csv"
 #: A file, or a folder of files that are one table: whichever it is, pandas, Arrow and Spark read it by this name.
 PARQUET = "final_recommendations.parquet"
+#: Which model version recommends.
+ABOUT = "final_recommendations.json"
 
 _BESIDE = ".final_recommendations."
 _KEPT = "kept"
@@ -36,13 +40,13 @@ _FORMULA = "^[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 _BLOCK_ROWS = 100_000
 
 
-def write_recommendations(tables: Iterable[pa.Table], folder: Path) -> Path:
-    """Write recommendations as CSV and as a Parquet file, each there whole or not, and return the CSV's path.
+def write_recommendations(tables: Iterable[pa.Table], folder: Path, version: str) -> Path:
+    """Write the recommendations of a model version as CSV and as a Parquet file, each there whole or not.
 
-    The CSV is UTF-8, genres joined by ``|``; Parquet has them as they are.
+    Returns the CSV's path. The CSV is UTF-8, genres joined by ``|``; Parquet has them as they are.
     """
     with (
-        _taking_place(folder) as fresh,
+        _taking_place(folder, version) as fresh,
         (fresh / FILE_NAME).open("wb") as text,
         (fresh / PARQUET).open("wb") as binary,
         pq.ParquetWriter(binary, SCHEMA, compression="zstd") as groups,
@@ -53,13 +57,16 @@ def write_recommendations(tables: Iterable[pa.Table], folder: Path) -> Path:
 
 
 def write_parts(
-    write: Callable[[Path], object], folder: Path, progress: Callable[[int, int], None] = lambda *_: None
+    write: Callable[[Path], object],
+    folder: Path,
+    version: str,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Path:
     """Do the same with recommendations that ``write`` leaves as Parquet files in the folder that it is given.
 
     The names of the files are in the order of their rows. ``progress`` is told how many rows of how many the CSV has.
     """
-    with _taking_place(folder) as fresh:
+    with _taking_place(folder, version) as fresh:
         write(fresh / PARQUET)
         parts = sorted((fresh / PARQUET).glob("*.parquet"))
         n_rows = sum(pq.read_metadata(part).num_rows for part in parts)
@@ -69,6 +76,15 @@ def write_parts(
                 done += len(table)
                 progress(done, n_rows)
     return folder / FILE_NAME
+
+
+def exported_version(folder: Path) -> str | None:
+    """Return the model version whose recommendations a folder has; None where it does not say."""
+    try:
+        found: str | None = json.loads((folder / ABOUT).read_bytes()).get("model_version")
+    except (OSError, ValueError):
+        return None
+    return found
 
 
 def _blocks(parts: Iterable[Path]) -> Iterator[pa.Table]:
@@ -87,7 +103,7 @@ def _lines(text: BinaryIO, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def _taking_place(folder: Path) -> Iterator[Path]:
+def _taking_place(folder: Path, version: str) -> Iterator[Path]:
     """Give a folder for the CSV and the Parquet, which take their places when the block has ended well."""
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / f"{_BESIDE}{uuid4().hex}"
@@ -99,9 +115,10 @@ def _taking_place(folder: Path) -> Iterator[Path]:
             (fresh / _KEPT).touch()
             ours.enter_context(in_use(fresh / _KEPT))
         yield fresh
+        (fresh / ABOUT).write_text(json.dumps({"model_version": version}))
         for path in (*fresh.rglob("*"), fresh):
             sync(path)
-        for name in (PARQUET, FILE_NAME):
+        for name in (ABOUT, PARQUET, FILE_NAME):
             _take_place(fresh / name, folder / name)
         sync(folder)
 
@@ -135,6 +152,11 @@ def _flat(table: pa.Table) -> pa.Table:
     columns = {"genres": pc.binary_join(table["genres"], "|"), "predicted_rating": rounded}
     found = {name: columns.get(name, table[name]) for name in table.column_names}
     return pa.table({n: _harmless(pc.fill_null(c, "")) if pa.types.is_string(c.type) else c for n, c in found.items()})
+
+
+def harmless(cell: str) -> str:
+    """Return a cell's text as no spreadsheet runs it, as `_harmless` does columns."""
+    return f"'{cell}" if re.match(_FORMULA, cell) else cell
 
 
 def _harmless(cells: pa.ChunkedArray) -> pa.ChunkedArray:

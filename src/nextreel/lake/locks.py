@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
@@ -29,6 +30,10 @@ _NAMES = "names.lock"
 #: Held by who waits for the names alone: who would keep them queues behind it, but not for longer than its turn.
 _GATE = "gate.lock"
 _TURN_SECONDS, _BREAK_SECONDS, _POLL_SECONDS = 0.2, 0.5, 0.01
+
+
+#: The descriptors of the writers' locks that this process has taken, by their files.
+_OWN: dict[Path, int] = {}
 
 
 def lock_writer(lake: Lake) -> int:
@@ -47,16 +52,16 @@ def lock_writer(lake: Lake) -> int:
         except OSError:
             os.close(descriptor)
             raise LakeError(f"another process is writing to {lake.root}; one lake has one ingest") from None
+    _OWN[lake.lock.resolve()] = descriptor
     return descriptor
 
 
 def writer(lake: Lake) -> int | None:
-    """Return the process that holds the writer's lock; None where there is none, or the system cannot tell.
-
-    Not for a process that may hold it: it would let go of it here, as POSIX has it.
-    """
+    """Return the process that holds the writer's lock; None where there is none, or the system cannot tell."""
     if fcntl is None or not lake.lock.exists():
         return None
+    if _is_own(lake):  # by opening the file and closing it again a process lets go of its own lock, as POSIX has it
+        return os.getpid()
     # struct flock: type, whence, start, length, process; start, length, process, type, whence on macOS.
     form, at = ("qqihh", 2) if sys.platform == "darwin" else ("hhqqi", 4)
     asked = [0, 0, 0, 0, 0]
@@ -68,6 +73,16 @@ def writer(lake: Lake) -> int | None:
         os.close(descriptor)
     held = found[3 if sys.platform == "darwin" else 0] != fcntl.F_UNLCK
     return found[at] if held else None
+
+
+def _is_own(lake: Lake) -> bool:
+    descriptor = _OWN.get(lake.lock.resolve())
+    if descriptor is None:
+        return False
+    try:
+        return os.path.samestat(os.fstat(descriptor), lake.lock.stat())
+    except OSError:  # closed since
+        return False
 
 
 @contextmanager

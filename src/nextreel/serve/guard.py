@@ -30,8 +30,9 @@ _HEADERS = {
     b"referrer-policy": b"no-referrer",
     b"cache-control": b"no-store",
 }
-#: What needs no key: it says nothing of anybody.
-_OPEN = {"/healthz", "/readyz", "/openapi.json"}
+#: What needs no key: it says nothing of anybody. The dashboard's page asks for one, and what it shows needs it.
+_OPEN = {"/", "/healthz", "/readyz", "/openapi.json"}
+_OPEN_FOLDER = "/static/"
 
 _RANK: dict[Role, int] = {"read": 0, "write": 1, "admin": 2}
 
@@ -89,12 +90,12 @@ class Guard:
             return 415, "send application/json", {}
         key = headers.get("x-api-key")
         client = scope["client"][0] if scope.get("client") else ""
-        if (self._keys.needed or self._always) and scope["path"] not in _OPEN:
+        if (self._keys.needed or self._always) and not _is_open(scope["path"]):
             found = self._keys.find(key) if key else None
             if found is None:
                 return 401, "send a known key as X-API-Key", {"WWW-Authenticate": "X-API-Key"}
             scope["state"]["role"], client = found.role, found.name
-        if scope["path"] not in _OPEN and not self._spend(client):
+        if not _is_open(scope["path"]) and not self._spend(client):
             return 429, f"more than {self._settings.requests_per_second:g} requests a second", {"Retry-After": "1"}
         return None
 
@@ -174,6 +175,10 @@ class Guarded:
             return message
 
         return limited
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN or path.startswith(_OPEN_FOLDER)
 
 
 def _name(host: str) -> str:

@@ -278,6 +278,7 @@ class ServeSettings(Section):
     without_keys: bool = Field(False, description="let anybody who reaches it do anything, at any address")
     requests_per_second: float = Field(0.0, ge=0.0, description="of one key or address, at the most; 0 for any number")
     max_body_bytes: Positive = Field(65_536, description="longest body of a request")
+    dashboard: bool = Field(True, description="show the dashboard at /, which keeps the figures of the lake in memory")
     access_log: bool = Field(False, description="log every request: who, what, how long; no query, no key")
     trending_half_life_hours: float = Field(
         72.0, gt=0.0, le=24 * 365, description="trending: after so long what users did counts half"

@@ -80,6 +80,15 @@ class Segment(Quality):
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """Held-out ratings of which about the same was predicted, to the nearest half star: how many, and their mean."""
+
+    predicted: float
+    actual: float
+    n_ratings: int
+
+
+@dataclass(frozen=True)
 class Evaluation(Quality):
     """A model's quality and its baselines', for all users and by segment, on lists of ``k`` titles.
 
@@ -87,6 +96,7 @@ class Evaluation(Quality):
     """
 
     segments: dict[str, Segment]
+    calibration: list[Calibration]
     n_train: int
     n_test: int
     n_users_ranked: int
@@ -96,11 +106,7 @@ class Evaluation(Quality):
     protocol: dict[str, object]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data, for model.json, without the segments; what could not be measured is None."""
-        return {name: value for name, value in self.in_full().items() if name != "segments"}
-
-    def in_full(self) -> dict[str, Any]:
-        """Return the same with the segments."""
+        """Return it as plain data, for model.json; what could not be measured is None."""
         found: dict[str, Any] = plain(asdict(self))
         return found
 
@@ -121,6 +127,7 @@ def evaluate(model: Model, split: Split, settings: Settings, k: int = K) -> Eval
     return Evaluation(
         **vars(found.quality(raters)),
         segments={name: found.segment(users, n_rated) for name, users in segments.items()},
+        calibration=found.calibration,
         n_train=len(train),
         n_test=len(test),
         n_users_ranked=len(found.ranks.users),
@@ -133,9 +140,10 @@ def evaluate(model: Model, split: Split, settings: Settings, k: int = K) -> Eval
 
 @dataclass(frozen=True)
 class Judged:
-    """What was measured user by user, and the lists (n, k) of the users whose lists were."""
+    """What was measured user by user, the first model's calibration, and the lists (n, k) of users who have some."""
 
     errors: Measured
+    calibration: list[Calibration]
     ranks: Measured
     lists: dict[str, Ints]
     n_titles: int
@@ -181,8 +189,10 @@ def judge(models: Mapping[str, Model], split: Split, settings: Settings, k: int 
     wanted = Pairs.of(relevant.user, relevant.title, relevant.n_users).rows(users)
     n_raters = int(np.count_nonzero(np.diff(seen.start)))
     factors = next(iter(models.values())).ranking_factors.titles
+    predictions = _predictions(models, biases, stars)
     return Judged(
-        errors(_predictions(models, biases, stars), stars),
+        errors(predictions, stars),
+        _calibration(next(iter(predictions.values())), stars.rating),
         ranks(lists, users, wanted, n_ratings, n_raters, factors),
         lists,
         train.n_titles,
@@ -220,6 +230,14 @@ def _predictions(models: Mapping[str, Model], biases: Biases, test: Dataset) -> 
     by_bias: Floats = np.clip(biases.predict(test.user, test.title), RATING_MIN, RATING_MAX)
     own = {name: model.predict(test.user, test.title) for name, model in models.items()}
     return own | {"bias": by_bias, "mean": np.full(len(test), biases.mean, np.float32)}
+
+
+def _calibration(predicted: Floats, actual: Floats) -> list[Calibration]:
+    nearest = np.round(predicted * 2) / 2
+    return [
+        Calibration(float(stars), float(actual[nearest == stars].mean()), int(np.count_nonzero(nearest == stars)))
+        for stars in np.unique(nearest)
+    ]
 
 
 def _recommended(model: Model, users: Ints, seen: Pairs, k: int, diversity: float = 0.0) -> Ints:

@@ -1,0 +1,214 @@
+"""Figures from the warehouse: named metrics by named dimensions, under filters.
+
+A filter holds for each metric whose fact has its dimension, as relationships carry it in Power BI: that interactions
+are from a television says nothing of ratings. A breakdown by a dimension that is filtered shows all of its values, so
+that one can see what was left out, and choose another.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import duckdb
+
+from nextreel.insight.metrics import BY_NAME, DIMENSION, Dimension, Fact, Metric, Ratio
+
+_TABLES: dict[Fact, str] = {
+    "recommendation": "recommendations f",
+    "interaction": "interactions f",
+    "rating": "ratings f",
+    "title": "titles t",
+    "user": "users u",
+    "model": "model_metrics f",
+    "calibration": "model_calibration_rows f",
+}
+_TIMES: dict[Fact, str] = {"interaction": "f.happened_at", "rating": "f.rated_at"}
+_STARS: dict[Fact, str] = {"rating": "f.rating", "recommendation": "f.predicted_rating"}
+
+#: Rows of an answer, at the most.
+MOST_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What is to be counted: ``chosen`` values by dimension, each any of them; days and stars, both ends included."""
+
+    chosen: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    since: date | None = None
+    until: date | None = None
+    least_stars: float | None = None
+    most_stars: float | None = None
+
+    def without(self, dimensions: Sequence[str]) -> "Filters":
+        """Return the same without what is chosen of some dimensions."""
+        chosen = {name: values for name, values in self.chosen.items() if name not in dimensions}
+        return Filters(chosen, self.since, self.until, self.least_stars, self.most_stars)
+
+    def holds_for(self, fact: Fact) -> list[str]:
+        """Return the names of the filters that a fact has."""
+        found = [name for name in self.chosen if fact in DIMENSION[name].sql]
+        found += ["time"] if (self.since or self.until) and fact in _TIMES else []
+        return found + (["stars"] if self._has_stars and fact in _STARS else [])
+
+    @property
+    def _has_stars(self) -> bool:
+        return self.least_stars is not None or self.most_stars is not None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows of figures: ``columns`` are the dimensions' names, then the metrics'."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+
+
+def measure(
+    connection: duckdb.DuckDBPyConnection,
+    metrics: Sequence[str],
+    by: Sequence[str] = (),
+    filters: Filters | None = None,
+    limit: int = MOST_ROWS,
+) -> Answer:
+    """Return metrics for each combination of the dimensions' values that there is.
+
+    Rows are in the order of the dimensions where those have one, else by the first metric, the greatest first, and
+    then by the values. A value that is not known is None. Raises `KeyError` for a name that there is not, `ValueError`
+    for a dimension that a metric does not have.
+    """
+    filters = (filters or Filters()).without(by)
+    parts = needed(metrics)
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for fact in dict.fromkeys(metric.fact for metric in parts.values()):
+        names = [name for name, metric in parts.items() if metric.fact == fact]
+        own = [name for name in by if fact in DIMENSION[name].sql]
+        if own != list(by) and not _is_denominator(metrics, names):
+            missing = next(name for name in by if name not in own)
+            raise ValueError(f"{BY_NAME[names[0]].title} is not known by {DIMENSION[missing].title.lower()}")
+        query, values = _query(fact, [parts[name].sql for name in names], by if own == list(by) else (), filters)
+        if by and list(metrics) == names and not _has_order(by):
+            query += f" ORDER BY m0 DESC NULLS LAST, {_places(by)} LIMIT {limit:d}"
+        rows = connection.execute(query, values).fetchall()
+        _gather(groups, rows, names, len(by) if own == list(by) else 0)
+    ordered = sorted(_rows(groups, metrics, len(by)), key=_order(by))
+    return Answer([*by, *metrics], ordered[:limit])
+
+
+def needed(metrics: Sequence[str]) -> dict[str, Metric]:
+    """Return the metrics that some are computed from."""
+    found: dict[str, Metric] = {}
+    for name in metrics:
+        metric = BY_NAME[name]
+        parts = [metric] if isinstance(metric, Metric) else [BY_NAME[metric.numerator], BY_NAME[metric.denominator]]
+        found |= {part.name: part for part in parts if isinstance(part, Metric)}
+    return found
+
+
+def _is_denominator(metrics: Sequence[str], names: Sequence[str]) -> bool:
+    ratios = [metric for name in metrics if isinstance(metric := BY_NAME[name], Ratio)]
+    return all(any(ratio.denominator == name for ratio in ratios) and name not in metrics for name in names)
+
+
+def _query(fact: Fact, aggregates: Sequence[str], by: Sequence[str], filters: Filters) -> tuple[str, list[Any]]:
+    """Return the SQL of metrics of one fact, and its values; what it is made of is constant, but for those."""
+    shown = [DIMENSION[name] for name in by]
+    conditions, values = _conditions(fact, filters)
+    columns = [f"{dimension.sql[fact]} AS b{place}" for place, dimension in enumerate(shown)]
+    columns += [f"{sql} AS m{place}" for place, sql in enumerate(aggregates)]
+    query = f"SELECT {', '.join(columns)} FROM {_TABLES[fact]}{''.join(_joins(fact, shown, conditions))}"
+    if conditions:
+        query += f" WHERE {' AND '.join(conditions)}"
+    return query + (f" GROUP BY {_places(by)}" if shown else ""), values
+
+
+def _places(by: Sequence[str]) -> str:
+    return ", ".join(f"b{place}" for place in range(len(by)))
+
+
+def _has_order(by: Sequence[str]) -> bool:
+    return all(DIMENSION[name].order == "value" for name in by)
+
+
+def _joins(fact: Fact, shown: Sequence[Dimension], conditions: Sequence[str]) -> Iterator[str]:
+    text = " ".join([*(dimension.sql[fact] for dimension in shown), *(c for c in conditions if "SELECT" not in c)])
+    if fact not in ("title", "user"):
+        if "t." in text:
+            yield " JOIN titles t ON t.title_key = f.title_key"
+        if "u." in text:
+            yield " JOIN users u ON u.user_key = f.user_key"
+    own = "t" if fact == "title" else "f"
+    for dimension in shown:
+        if dimension.through is not None:
+            alias = dimension.through.split()[-1]
+            yield f" JOIN {dimension.through} ON {alias}.title_key = {own}.title_key"
+
+
+def _conditions(fact: Fact, filters: Filters) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    values: list[Any] = []
+    for name, chosen in filters.chosen.items():
+        dimension = DIMENSION[name]
+        if fact in dimension.sql:
+            conditions.append(_condition(fact, dimension))
+            values.append(list(chosen))
+    for column, low, high in (
+        (_TIMES.get(fact), filters.since, filters.until),
+        (_STARS.get(fact), filters.least_stars, filters.most_stars),
+    ):
+        for sign, bound in ((">=", low), ("<=", high)):
+            if column is not None and bound is not None:
+                conditions.append(f"{column}{'::DATE' if isinstance(bound, date) else ''} {sign} ?")
+                values.append(bound)
+    return conditions, values
+
+
+def _condition(fact: Fact, dimension: Dimension) -> str:
+    """Return what holds for rows of a fact that have any of the values of a dimension; "" is what is not known."""
+    sql = dimension.sql[fact]
+    chosen = f"list_contains(?::VARCHAR[], coalesce(({sql})::VARCHAR, ''))"
+    if dimension.through is not None:
+        own = "t" if fact == "title" else "f"
+        return f"{own}.title_key IN (SELECT title_key FROM {dimension.through} WHERE {chosen})"
+    if fact not in ("title", "user"):
+        for alias, table, key in (("t", "titles", "title_key"), ("u", "users", "user_key")):
+            if sql.startswith(f"{alias}."):  # of few, and not of each row of the fact
+                return f"f.{key} IN (SELECT {key} FROM {table} {alias} WHERE {chosen})"
+    return chosen
+
+
+def _gather(
+    groups: dict[tuple[Any, ...], dict[str, Any]], rows: Sequence[tuple[Any, ...]], names: Sequence[str], n_by: int
+) -> None:
+    for row in rows:
+        groups.setdefault(row[:n_by], {}).update(zip(names, row[n_by:], strict=True))
+
+
+def _rows(
+    groups: Mapping[tuple[Any, ...], Mapping[str, Any]], metrics: Sequence[str], n_by: int
+) -> Iterator[tuple[Any, ...]]:
+    over_all = groups.get((), {})
+    for key, found in groups.items():
+        if len(key) == n_by:
+            yield *key, *(_value(name, {**over_all, **found}) for name in metrics)
+
+
+def _value(name: str, found: Mapping[str, Any]) -> Any:
+    metric = BY_NAME[name]
+    if isinstance(metric, Metric):
+        return found.get(name, 0 if metric.unit in ("count", "titles") else None)
+    top, bottom = found.get(metric.numerator) or 0, found.get(metric.denominator)
+    return top / bottom if bottom else None
+
+
+def _order(by: Sequence[str]) -> Any:
+    has_order = _has_order(by)
+
+    def key(row: tuple[Any, ...]) -> Any:
+        values = [(value is None, value if value is not None else 0) for value in row[: len(by)]]
+        if has_order:
+            return values
+        first = row[len(by)]
+        return (-(first if first is not None else float("-inf")), values)
+
+    return key

@@ -1,0 +1,104 @@
+// The page: which view, which theme, and asking again where figures have changed.
+
+import { follow, get } from "./api.js";
+import { el } from "./dom.js";
+import * as filters from "./filters.js";
+import { ForYou } from "./foryou.js";
+import { Pipeline } from "./pipeline.js";
+import { address, go, onChange, read, state } from "./state.js";
+import { View } from "./view.js";
+
+const OWN = { foryou: ["For you", ForYou], pipeline: ["Pipeline", Pipeline] };
+const LOST_SECONDS = 5;
+const main = document.getElementById("main");
+const told = document.getElementById("state");
+let definitions, shown, shownName, unfollow, revision, lostAt;
+
+async function start() {
+  theme(localStorage.getItem("nextreel-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+  document.getElementById("theme").addEventListener("click", () => {
+    theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+    shown?.refresh();
+  });
+  definitions = await get("/v1/insight/definitions");
+  read(Object.keys(definitions.dimensions));
+  onChange(show);
+  addEventListener("popstate", () => {
+    read(Object.keys(definitions.dimensions));
+    show();
+  });
+  show();
+}
+
+function theme(name) {
+  document.documentElement.dataset.theme = name;
+  localStorage.setItem("nextreel-theme", name);
+}
+
+function show() {
+  const names = { foryou: "For you", ...Object.fromEntries(definitions.views.map((v) => [v.name, v.title])), pipeline: "Pipeline" };
+  if (!names[state.view]) state.view = "foryou";
+  document.title = `${names[state.view]} · nextreel`;
+  document.getElementById("views").replaceChildren(...Object.entries(names).map(([name, title]) => tab(name, title)));
+  const place = document.getElementById("filters");
+  if (OWN[state.view]) place.replaceChildren();
+  else filters.show(place, definitions.dimensions);
+  if (shownName !== state.view) {
+    shown?.close();
+    shownName = state.view;
+    shown = OWN[state.view] ? new OWN[state.view][1](main) : new View(main, definitions.views.find((v) => v.name === state.view), definitions);
+    unfollow?.();
+    unfollow = follow(`/v1/insight/changes${state.view === "pipeline" ? "?pipeline=true" : ""}`, heard, lost);
+  }
+  refresh();
+}
+
+function tab(name, title) {
+  const link = el("a", { href: address({ view: name }), "aria-current": name === state.view ? "page" : null }, title);
+  link.addEventListener("click", (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+    event.preventDefault();
+    go({ view: name });
+  });
+  return el("li", {}, link);
+}
+
+async function refresh() {
+  const asked = shown;
+  try {
+    await asked.refresh();
+    main.querySelector(".banner.trouble")?.remove();
+  } catch (error) {
+    if (asked !== shown) return;
+    main.querySelector(".banner.trouble")?.remove();
+    main.prepend(el("p", { class: "banner trouble", role: "alert" }, error.message || "The server does not answer."));
+    setTimeout(() => asked === shown && refresh(), 2000);
+  }
+}
+
+function heard(name, data) {
+  lostAt = undefined;
+  if (name === "pipeline") {
+    shown.show?.(data);
+    tell("live", "live");
+    return;
+  }
+  if (data.trouble) tell("stale", "the figures are stale");
+  else tell("live", data.loaded ? "live" : "warming up");
+  if (revision !== undefined && revision !== data.revision && shown instanceof View) refresh();
+  else if (revision === undefined && !data.loaded) refresh();
+  revision = data.revision;
+}
+
+function lost() {
+  lostAt ??= Date.now();
+  tell("stale", Date.now() - lostAt > LOST_SECONDS * 1000 ? "the server does not answer: figures are stale" : "connecting again");
+}
+
+function tell(kind, text) {
+  if (told.className === kind && told.textContent === text) return;
+  told.className = kind;
+  told.textContent = text;
+}
+
+start();

@@ -1,0 +1,303 @@
+"""The star in memory, for figures within milliseconds: it follows the lake, the exports and the model store.
+
+Rows of the lake are read once, as they come: by the names of files, and where files were merged, by the offsets in
+Kafka of what is in them. Newer events of users and titles take the place of older ones, as training has it
+(`nextreel.lake.tables.latest`, `nextreel.ratings.observed`). Whoever asks meanwhile sees what was there before.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from nextreel.events.contract import TABLES, TITLE_TYPES
+from nextreel.insight.export import PARQUET, exported_version
+from nextreel.insight.star import STAR
+from nextreel.insight.versions import VERSIONS_SCHEMAS, model_tables
+from nextreel.lake.layout import SCHEMAS, Lake
+from nextreel.lake.locks import names_kept
+from nextreel.model.store import ModelStore
+from nextreel.settings import Settings
+
+#: What DuckDB may take of memory; beyond it, it asks for less, and then it refuses.
+_MEMORY = "256MB"
+_THREADS = 2
+
+_TABLES = """
+CREATE OR REPLACE TABLE users (user_key INTEGER, user_id VARCHAR, username VARCHAR, country VARCHAR, age_group VARCHAR,
+    subscribed DATE, cohort VARCHAR, age_rating VARCHAR, genres VARCHAR[], directors VARCHAR[], actors VARCHAR[],
+    decades VARCHAR[], updated_at TIMESTAMP, sent_at TIMESTAMP, kafka_partition INTEGER, kafka_offset BIGINT);
+CREATE OR REPLACE TABLE titles (title_key INTEGER, content_id VARCHAR, title VARCHAR, type VARCHAR, decade VARCHAR,
+    age_rating VARCHAR, seasons INTEGER, episodes INTEGER, genres VARCHAR[], directors VARCHAR[], actors VARCHAR[],
+    updated_at TIMESTAMP, sent_at TIMESTAMP, kafka_partition INTEGER, kafka_offset BIGINT);
+CREATE OR REPLACE TABLE title_genres (title_key INTEGER, genre VARCHAR);
+CREATE OR REPLACE TABLE title_people (title_key INTEGER, role VARCHAR, person VARCHAR);
+CREATE OR REPLACE TABLE interactions (interaction_id VARCHAR, user_key INTEGER, title_key INTEGER,
+    happened_at TIMESTAMP, verb VARCHAR, percent_watched FLOAT, device VARCHAR);
+CREATE OR REPLACE TABLE ratings (user_key INTEGER, title_key INTEGER, rating FLOAT, rated_at TIMESTAMP,
+    sent_at TIMESTAMP, interaction_id VARCHAR);
+CREATE OR REPLACE TABLE recommendations (user_key INTEGER, title_key INTEGER, rank INTEGER, predicted_rating FLOAT,
+    model_version VARCHAR);
+CREATE OR REPLACE TABLE reached (kafka_topic VARCHAR, kafka_partition INTEGER, next_offset BIGINT);
+"""
+
+_TIME = "make_timestamp(epoch_us({}))"
+_EVENT_ORDER = ("updated_at", "sent_at", "kafka_partition", "kafka_offset")
+_RATING_ORDER = ("rated_at", "sent_at", "interaction_id")
+
+
+def _newest(of: str, order: Sequence[str]) -> str:
+    """Return what keeps the last row of each ``of``."""
+    return f"QUALIFY row_number() OVER (PARTITION BY {of} ORDER BY {', '.join(f'{c} DESC' for c in order)}) = 1"
+
+
+#: How an event of the lake becomes a row of a dimension, but for its key.
+_USER = f"""SELECT id AS user_id, nombre_usuario AS username, pais AS country, grupo_edad AS age_group,
+    TRY_CAST(fecha_suscripcion AS DATE) AS subscribed, strftime(TRY_CAST(fecha_suscripcion AS DATE), '%Y-%m') AS cohort,
+    clasificacion AS age_rating, generos AS genres, directores AS directors, actores AS actors,
+    decadas_favoritas AS decades, {_TIME.format("timestamp")} AS updated_at,
+    {_TIME.format("kafka_timestamp")} AS sent_at, kafka_partition, kafka_offset FROM arrived"""
+_TITLE = f"""SELECT id AS content_id, titulo AS title, type, decada_lanzamiento AS decade, clasificacion AS age_rating,
+    TRY_CAST(numero_temporadas AS INTEGER) AS seasons, TRY_CAST(numero_episodios AS INTEGER) AS episodes,
+    generos AS genres, directores AS directors, actores AS actors, {_TIME.format("timestamp")} AS updated_at,
+    {_TIME.format("kafka_timestamp")} AS sent_at, kafka_partition, kafka_offset FROM arrived"""
+_INTERACTION = f"""SELECT a.id AS interaction_id, user_key, title_key, {_TIME.format("a.timestamp")} AS happened_at,
+    evento AS verb, porcentaje_visto::FLOAT AS percent_watched, dispositivo AS device, calificacion::FLOAT AS rating,
+    {_TIME.format("a.kafka_timestamp")} AS sent_at FROM arrived a
+    JOIN users u ON u.user_id = a.id_usuario JOIN titles t ON t.content_id = a.id_contenido
+    {_newest("a.id", ("a.kafka_timestamp", "a.kafka_partition", "a.kafka_offset"))}"""
+
+
+@dataclass(frozen=True)
+class _Dimension:
+    """A table of things of which the newest event holds."""
+
+    table: str
+    key: str
+    id: str
+    sql: str
+
+
+_USERS = _Dimension("users", "user_key", "user_id", _USER)
+_TITLES = _Dimension("titles", "title_key", "content_id", _TITLE)
+
+
+class Warehouse:
+    """The tables of a home, in memory. One thread refreshes them, any may ask."""
+
+    def __init__(self, settings: Settings):
+        self._lake = Lake(settings.lake.absolute())
+        self._exports = settings.exports
+        self._store = ModelStore(settings.models)
+        self._refreshing = threading.Lock()
+        self._database = duckdb.connect(
+            config={
+                "threads": _THREADS,
+                "memory_limit": _MEMORY,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            }
+        )
+        self._database.execute("ATTACH ':memory:' AS star (COMPRESS)")
+        self._writer = self.cursor()
+        #: Counts changes: who has asked at one need not ask again before the next.
+        self.revision = 0
+        self._begin(self._generation())
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._database.close()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection of the caller's own, with the star's tables as views under their names."""
+        found = self._database.cursor()
+        found.execute("USE star")
+        return found
+
+    def refresh(self) -> bool:
+        """Take in what is new; tell whether anything was."""
+        with self._refreshing:
+            if (generation := self._generation()) != self._known_generation:
+                self._begin(generation)
+            with self._transaction():
+                changed = [self._users(), self._titles(), self._interactions(), self._recommendations(), self._models()]
+            if any(changed):
+                self.revision += 1
+            return any(changed)
+
+    def _generation(self) -> tuple[Any, ...]:
+        """Return what changes where the lake is another one, or its topics were made anew."""
+        topics = self._lake.topics.read_text("utf-8") if self._lake.topics.exists() else ""
+        place = self._lake.checkpoint.stat().st_ino if self._lake.checkpoint.exists() else 0
+        return topics, place
+
+    def _begin(self, generation: tuple[Any, ...]) -> None:
+        """Make the tables, empty."""
+        self._known_generation = generation
+        self._seen: dict[str, set[str]] = {}
+        self._exported: tuple[int, ...] = ()
+        self._decided: tuple[Any, ...] = ()
+        with self._transaction():
+            self._writer.execute(_TABLES)
+            for name, schema in VERSIONS_SCHEMAS.items():
+                self._writer.register("fresh_rows", schema.empty_table())
+                self._writer.execute(f"CREATE OR REPLACE TABLE {name} AS FROM fresh_rows")
+                self._writer.unregister("fresh_rows")
+            for table in STAR:
+                columns = ", ".join(f'"{column.name}"' for column in table.columns)
+                self._writer.execute(f"CREATE OR REPLACE VIEW {table.name} ({columns}) AS {table.sql}")
+
+    @contextmanager
+    def _transaction(self) -> Any:
+        self._writer.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._writer.execute("ROLLBACK")
+            self._seen.clear()  # what was read is not there
+            raise
+        self._writer.execute("COMMIT")
+
+    def _users(self) -> bool:
+        return self._arrived([TABLES["user"]]) and self._newest(_USERS)
+
+    def _titles(self) -> bool:
+        if not self._arrived([TABLES[kind] for kind in TITLE_TYPES]):
+            return False
+        self._newest(_TITLES)
+        self._writer.execute("DELETE FROM title_genres WHERE title_key IN (SELECT title_key FROM fresh)")
+        self._writer.execute("DELETE FROM title_people WHERE title_key IN (SELECT title_key FROM fresh)")
+        self._writer.execute("INSERT INTO title_genres SELECT DISTINCT title_key, unnest(genres) FROM fresh")
+        for role in ("director", "actor"):
+            self._writer.execute(
+                f"INSERT INTO title_people SELECT DISTINCT title_key, '{role}', unnest({role}s) FROM fresh"
+            )
+        return True
+
+    def _interactions(self) -> bool:
+        if not self._arrived([TABLES["interaction"]]):
+            return False
+        for dimension, column in ((_USERS, "id_usuario"), (_TITLES, "id_contenido")):
+            self._name_unknown(dimension, f"SELECT DISTINCT {column} FROM arrived")
+        run = self._writer.execute
+        run(f"CREATE OR REPLACE TEMP TABLE fresh AS {_INTERACTION}")
+        run("DELETE FROM fresh WHERE interaction_id IN (SELECT interaction_id FROM interactions)")
+        run(
+            "INSERT INTO interactions SELECT interaction_id, user_key, title_key, happened_at, verb, percent_watched, "
+            "device FROM fresh"
+        )
+        run(
+            "CREATE OR REPLACE TEMP TABLE newer AS SELECT user_key, title_key, rating, happened_at AS rated_at, "
+            f"sent_at, interaction_id FROM fresh WHERE verb = 'rate' {_newest('user_key, title_key', _RATING_ORDER)}"
+        )
+        run(
+            "DELETE FROM newer USING ratings r WHERE r.user_key = newer.user_key AND r.title_key = newer.title_key AND "
+            "(r.rated_at, r.sent_at, r.interaction_id) > (newer.rated_at, newer.sent_at, newer.interaction_id)"
+        )
+        run("DELETE FROM ratings USING newer n WHERE ratings.user_key = n.user_key AND ratings.title_key = n.title_key")
+        run("INSERT INTO ratings FROM newer")
+        return True
+
+    def _recommendations(self) -> bool:
+        path = self._exports / PARQUET
+        try:
+            about = path.stat()
+        except OSError:
+            return False
+        stamp = about.st_ino, about.st_mtime_ns
+        if stamp == self._exported:
+            return False
+        files = sorted(str(part) for part in path.glob("*.parquet")) if path.is_dir() else [str(path)]
+        run = self._writer.execute
+        run("CREATE OR REPLACE TEMP TABLE listed AS FROM read_parquet(?)", [files])
+        self._name_unknown(_USERS, "SELECT DISTINCT user_id FROM listed")
+        self._name_unknown(_TITLES, "SELECT DISTINCT content_id FROM listed")
+        run("DELETE FROM recommendations")
+        run(
+            "INSERT INTO recommendations SELECT user_key, title_key, rank, predicted_rating, ? FROM listed "
+            "JOIN users USING (user_id) JOIN titles USING (content_id)",
+            [exported_version(self._exports)],
+        )
+        run("DROP TABLE listed")
+        self._exported = stamp
+        return True
+
+    def _models(self) -> bool:
+        decisions, versions = self._store.decisions(), self._store.versions()
+        decided = len(decisions), tuple(versions), self._store.current()
+        if decided == self._decided:
+            return False
+        for name, table in model_tables(self._store, versions, decisions).items():
+            self._replace(name, table)
+        self._decided = decided
+        return True
+
+    def _replace(self, name: str, table: pa.Table) -> None:
+        self._writer.register("fresh_rows", table)
+        self._writer.execute(f"DELETE FROM {name}")
+        self._writer.execute(f"INSERT INTO {name} FROM fresh_rows")
+        self._writer.unregister("fresh_rows")
+
+    def _arrived(self, tables: Iterable[str]) -> bool:
+        """Read rows of the lake's tables that have come into ``arrived``; tell whether there are any."""
+        with names_kept(self._lake):
+            new = {table: self._new_files(table) for table in tables}
+            files = [str(file) for found in new.values() for file in found]
+            if not files:
+                return False
+            self._writer.register("shape", pa.unify_schemas([SCHEMAS[table] for table in new]).empty_table())
+            self._writer.execute(
+                "CREATE OR REPLACE TEMP TABLE arrived AS SELECT a.* FROM (FROM shape UNION ALL BY NAME "
+                "FROM read_parquet(?, union_by_name = true, hive_partitioning = false)) a "
+                "LEFT JOIN reached USING (kafka_topic, kafka_partition) WHERE kafka_offset >= coalesce(next_offset, 0)",
+                [files],
+            )
+            self._writer.unregister("shape")
+        for table, found in new.items():
+            self._seen.setdefault(table, set()).update(file.name for file in found)
+        self._writer.execute(
+            "CREATE OR REPLACE TEMP TABLE further AS SELECT kafka_topic, kafka_partition, max(kafka_offset) + 1 AS n "
+            "FROM arrived GROUP BY ALL"
+        )
+        self._writer.execute(
+            "DELETE FROM reached USING further f WHERE reached.kafka_topic = f.kafka_topic AND "
+            "reached.kafka_partition = f.kafka_partition"
+        )
+        self._writer.execute("INSERT INTO reached FROM further")
+        ((n,),) = self._writer.execute("SELECT count(*) FROM arrived").fetchall()
+        return bool(n)
+
+    def _new_files(self, table: str) -> list[Path]:
+        seen = self._seen.get(table, set())
+        return [file for file in self._lake.files(table) if file.name not in seen]
+
+    def _newest(self, dimension: _Dimension) -> bool:
+        """Let newer events of ``arrived`` take the place of what is known; they are in ``fresh`` then."""
+        table, key, own = dimension.table, dimension.key, dimension.id
+        run = self._writer.execute
+        run(f"CREATE OR REPLACE TEMP TABLE newest AS {dimension.sql} {_newest('id', _EVENT_ORDER)}")
+        old, new = (", ".join(f"{t}.{column}" for column in _EVENT_ORDER) for t in ("k", "n"))
+        run(
+            f"""CREATE OR REPLACE TEMP TABLE fresh AS
+            SELECT coalesce(k.{key}, (SELECT count(*) FROM {table}) + row_number() OVER (PARTITION BY k.{key} IS NULL
+            ORDER BY n.{own}) - 1) AS {key}, n.*
+            FROM newest n LEFT JOIN {table} k USING ({own})
+            WHERE k.{key} IS NULL OR k.updated_at IS NULL OR ({old}) < ({new})"""
+        )
+        run(f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM fresh)")
+        run(f"INSERT INTO {table} BY NAME FROM fresh")
+        return True
+
+    def _name_unknown(self, dimension: _Dimension, ids: str) -> None:
+        """Let there be a row for each id that a fact names and no event has told of."""
+        table, key, own = dimension.table, dimension.key, dimension.id
+        self._writer.execute(
+            f"""INSERT INTO {table} ({key}, {own})
+            SELECT (SELECT count(*) FROM {table}) + row_number() OVER (ORDER BY id) - 1, id
+            FROM ({ids}) AS wanted (id) WHERE id NOT IN (SELECT {own} FROM {table})"""
+        )

@@ -1,0 +1,178 @@
+"""The warehouse follows a lake: whatever the steps, it holds what one that begins now would."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from tests.insight.filling import Filling, random_world
+from tests.serve.living import live
+
+from nextreel.insight.star import STAR
+from nextreel.insight.warehouse import Warehouse
+from nextreel.model.store import ModelStore
+from nextreel.settings import Settings, load
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    return load({"home": str(tmp_path)}, {})
+
+
+def rows(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
+    cursor = warehouse.cursor()
+    return {table.name: cursor.execute(f"FROM {table.name} ORDER BY ALL").fetchall() for table in STAR}
+
+
+def anew(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
+    warehouse = Warehouse(settings)
+    warehouse.refresh()
+    return rows(warehouse)
+
+
+def test_step_by_step_it_holds_what_one_that_begins_now_would(home: Settings) -> None:
+    whole = Filling(home.lake)
+    random_world(whole)
+    everything = {kind: list(events) for kind, events in whole.events.items()}
+    warehouse = Warehouse(home)
+    growing = Filling(home.lake)
+    for part in range(1, 8):
+        for kind, events in everything.items():
+            growing.events[kind] = events[: part * len(events) // 7]
+        growing.commit()
+        assert warehouse.refresh()
+        assert rows(warehouse) == anew(home), f"after part {part}"
+    assert len(rows(warehouse)["fact_interaction"]) == len({e["id"] for e in everything["interaction"]})
+
+
+def test_files_that_are_merged_are_nothing_new(home: Settings) -> None:
+    filling = Filling(home.lake)
+    random_world(filling, n_deeds=100)
+    filling.commit()
+    filling.add("interaction", "late", 5.0, id_usuario="u001", id_contenido="t001", evento="play")
+    filling.commit()
+    warehouse = Warehouse(home)
+    warehouse.refresh()
+    before = rows(warehouse)
+    for kind in ("user", "movie", "series", "interaction"):
+        filling.merge(kind)
+    warehouse.refresh()
+    assert rows(warehouse) == before == anew(home)
+    filling.add("interaction", "later", 6.0, id_usuario="u001", id_contenido="t001", evento="play")
+    filling.merge("interaction")  # what is new and what is known, in one file
+    assert warehouse.refresh()
+    assert len(rows(warehouse)["fact_interaction"]) == len(before["fact_interaction"]) + 1
+
+
+def test_nothing_new_is_no_change(home: Settings) -> None:
+    filling = Filling(home.lake)
+    random_world(filling, n_deeds=50)
+    filling.commit()
+    warehouse = Warehouse(home)
+    assert warehouse.refresh()
+    revision = warehouse.revision
+    assert not warehouse.refresh()
+    assert warehouse.revision == revision
+
+
+def test_an_empty_home_is_empty_tables(home: Settings) -> None:
+    warehouse = Warehouse(home)
+    warehouse.refresh()
+    assert all(not found for found in rows(warehouse).values())
+
+
+def test_a_lake_that_begins_anew_is_read_anew(home: Settings) -> None:
+    filling = Filling(home.lake)
+    filling.add("user", "old")
+    filling.commit()
+    warehouse = Warehouse(home)
+    warehouse.refresh()
+    for file in filling.lake.files("users"):
+        file.unlink()
+    filling.lake.topics.parent.mkdir(parents=True, exist_ok=True)
+    filling.lake.topics.write_text(json.dumps({"users": "another"}))
+    other = Filling(home.lake)
+    other.add("user", "new")
+    other.commit()
+    assert warehouse.refresh()
+    assert [row[0] for row in rows(warehouse)["dim_user"]] == ["new"]
+
+
+def test_where_a_file_cannot_be_read_nothing_is_lost(home: Settings) -> None:
+    filling = Filling(home.lake)
+    random_world(filling, n_deeds=50)
+    filling.commit()
+    warehouse = Warehouse(home)
+    warehouse.refresh()
+    before = rows(warehouse)
+    filling.add("interaction", "late", 5.0, id_usuario="u001", id_contenido="t001", evento="play")
+    (*_, path) = filling.commit()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
+    with pytest.raises(duckdb.Error):
+        warehouse.refresh()
+    assert rows(warehouse) == before
+    path.write_bytes(whole)
+    assert warehouse.refresh()
+    assert rows(warehouse) == anew(home)
+
+
+def test_whoever_asks_while_it_refreshes_sees_what_was_there(home: Settings) -> None:
+    filling = Filling(home.lake)
+    random_world(filling, n_deeds=50)
+    filling.commit()
+    warehouse = Warehouse(home)
+    warehouse.refresh()
+    asking = warehouse.cursor()
+    asking.execute("BEGIN")
+    ((before,),) = asking.execute("SELECT count(*) FROM interactions").fetchall()
+    filling.add("interaction", "late", 5.0, id_usuario="u001", id_contenido="t001", evento="play")
+    filling.commit()
+    warehouse.refresh()
+    assert asking.execute("SELECT count(*) FROM interactions").fetchall() == [(before,)]
+    asking.execute("COMMIT")
+    assert asking.execute("SELECT count(*) FROM interactions").fetchall() == [(before + 1,)]
+
+
+def test_model_versions_and_what_was_decided(home: Settings) -> None:
+    small = live()
+    store = ModelStore(home.models)
+    evaluation = {
+        "ranking": {"als": {"ndcg": 0.3}, "popularity": {"ndcg": 0.1}},
+        "accuracy": {"als": {"rmse": 0.9}},
+        "intervals": {"ranking": {"als": {"ndcg": [0.2, 0.4]}}},
+        "segments": {"light": {"ranking": {"als": {"ndcg": None}}}},
+        "calibration": [{"predicted": 3.5, "actual": 3.25, "n_ratings": 4}],
+    }
+    version = store.save(small.model, {"evaluation": evaluation})
+    store.promote(version, "because")
+    warehouse = Warehouse(home)
+    assert warehouse.refresh()
+    found = rows(warehouse)
+    told = {(row[2], row[3], row[4]): (row[5:8], row[8:]) for row in found["model_metric"]}
+    assert told[("nextreel", "ndcg", "all")] == ((0.3, 0.2, 0.4), (True, "promoted", "because"))
+    assert told[("popularity", "ndcg", "all")][0] == (0.1, None, None)
+    assert told[("nextreel", "rmse", "all")][0] == (0.9, None, None)
+    assert told[("nextreel", "ndcg", "light")][0] == (None, None, None)
+    assert found["model_calibration"] == [(version, True, 3.5, 3.25, 4)]
+    (home.models / version / "model.json").write_text("{")
+    store.save(small.model, {"evaluation": evaluation})
+    assert warehouse.refresh()
+    assert version not in {row[0] for row in rows(warehouse)["model_metric"]}
+
+
+def test_every_column_of_the_star_is_there_and_explained(home: Settings) -> None:
+    warehouse = Warehouse(home)
+    cursor = warehouse.cursor()
+    for table in STAR:
+        described = cursor.execute(f"DESCRIBE {table.name}").fetchall()
+        assert [column[0] for column in described] == [column.name for column in table.columns]
+        kinds = {"string": "VARCHAR", "date": "DATE", "time": "TIMESTAMP", "flag": "BOOLEAN"}
+        for (_, kind, *_), column in zip(described, table.columns, strict=True):
+            if column.kind in kinds:
+                assert kind == kinds[column.kind], (table.name, column.name)
+            else:
+                assert kind in {"whole": ("INTEGER", "BIGINT"), "number": ("FLOAT", "DOUBLE")}[column.kind]
+            assert column.doc
+            assert table.doc
