@@ -26,7 +26,7 @@ ORDER = (
     ("train",),
     ("serve",),
     ("insight",),
-    ("feed", "demo", "summary", "status", "five_vs", "pipeline", "app", "up", "cli", "workers", "__main__"),
+    ("feed", "demo", "summary", "status", "five_vs", "pipeline", "publish", "app", "up", "cli", "workers", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 WITH_SPARK = {"lake", "ingest", "ratings", "train", "workers"}

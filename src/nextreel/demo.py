@@ -22,18 +22,13 @@ from nextreel.feed import Feed
 from nextreel.ingest.metrics import served
 from nextreel.ingest.observe import Observer
 from nextreel.ingest.query import Batch, Totals, start_ingest
-from nextreel.insight.export import write_recommendations
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import Delivery, EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.lake.session import spark_errors, spark_session, stop_spark, warm_up
-from nextreel.model.lists import recommendations_table
-from nextreel.model.model import Model
-from nextreel.model.store import ModelStore
+from nextreel.publish import publish
 from nextreel.settings import Settings
-from nextreel.train.dataset import Profiles
 from nextreel.train.job import Training, train
-from nextreel.train.now import up_to_date
 
 #: The original system's volume, all producers together, in bytes of JSON a second.
 LIVE_RATE = 500_000
@@ -156,21 +151,8 @@ class Demo:
         training = train(self._spark, self._settings, self._progress.step)
         self._seconds |= training.seconds
         with self._step("writing recommendations"):
-            model, wanted = self._serving(training), self._settings.export
-            seen = training.data.pairs_of(model.user_ids, model.title_ids)
-            lists = model, seen, training.users, training.titles
-            table = recommendations_table(*lists, wanted.top_k, wanted.diversity)
-            version = ModelStore(self._settings.models).current() or training.version
-            path = write_recommendations([table], self._settings.exports, version)
+            table, path = publish(training, self._settings)
         return Outcome(sent, self._ingested, training, table, path, dict(self._seconds))
-
-    def _serving(self, training: Training) -> Model:
-        """Return the model that recommends: the current one, up to date, or where none is, what was just learned."""
-        store = ModelStore(self._settings.models)
-        if training.verdict.promoted or store.current() is None:
-            return training.model
-        profiles = Profiles.of(training.data, training.users, training.titles)
-        return up_to_date(store.load(), training.data, profiles)
 
     def _send_history(self, task: "_Task") -> None:
         self._feed = self._make_feed()

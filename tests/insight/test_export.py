@@ -193,7 +193,7 @@ def test_where_folders_cannot_be_exchanged_they_follow_each_other(
     def refused(*_: Path) -> None:
         raise LakeError("the file system cannot exchange two directories")
 
-    monkeypatch.setattr("nextreel.insight.export.exchange", refused)
+    monkeypatch.setattr("nextreel.insight.place.exchange", refused)
     for before, after in (("parts", "parts"), ("parts", "file"), ("file", "parts")):
         WRITERS[before]([table(row())], tmp_path)
         WRITERS[after]([table(row(title="Other"))], tmp_path)

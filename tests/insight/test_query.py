@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from tests.insight.conftest import Open
 from tests.insight.filling import GENRES, START, Filling, random_world
 
 from nextreel.insight.export import write_recommendations
@@ -102,7 +103,7 @@ def value(metric: str, rows: pd.DataFrame) -> Any:
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, Frames]:
+def given(tmp_path_factory: pytest.TempPathFactory, open_warehouse: Open) -> tuple[Warehouse, Frames]:
     settings: Settings = load({"home": str(tmp_path_factory.mktemp("home"))}, {})
     filling = Filling(settings.lake)
     random_world(filling)
@@ -126,7 +127,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, Frames]:
     columns["genres"] = [[] for _ in rows]
     table = pa.Table.from_pandas(columns[SCHEMA.names], SCHEMA, preserve_index=False)
     write_recommendations([table], settings.exports, "20260301T120000-000")
-    warehouse = Warehouse(settings)
+    warehouse = open_warehouse(settings)
     assert warehouse.refresh()
     return warehouse, Frames(filling, recommended)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from tests.insight.conftest import Open
 from tests.insight.filling import Filling, random_world
 from tests.serve.living import live
 
@@ -26,16 +27,16 @@ def rows(warehouse: Warehouse) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def anew(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
-    warehouse = Warehouse(settings)
-    warehouse.refresh()
-    return rows(warehouse)
+    with Warehouse(settings) as warehouse:
+        warehouse.refresh()
+        return rows(warehouse)
 
 
-def test_step_by_step_it_holds_what_one_that_begins_now_would(home: Settings) -> None:
+def test_step_by_step_it_holds_what_one_that_begins_now_would(home: Settings, open_warehouse: Open) -> None:
     whole = Filling(home.lake)
     random_world(whole)
     everything = {kind: list(events) for kind, events in whole.events.items()}
-    warehouse = Warehouse(home)
+    warehouse = open_warehouse(home)
     growing = Filling(home.lake)
     for part in range(1, 8):
         for kind, events in everything.items():
@@ -46,13 +47,13 @@ def test_step_by_step_it_holds_what_one_that_begins_now_would(home: Settings) ->
     assert len(rows(warehouse)["fact_interaction"]) == len({e["id"] for e in everything["interaction"]})
 
 
-def test_files_that_are_merged_are_nothing_new(home: Settings) -> None:
+def test_files_that_are_merged_are_nothing_new(home: Settings, open_warehouse: Open) -> None:
     filling = Filling(home.lake)
     random_world(filling, n_deeds=100)
     filling.commit()
     filling.add("interaction", "late", 5.0, id_usuario="u001", id_contenido="t001", evento="play")
     filling.commit()
-    warehouse = Warehouse(home)
+    warehouse = open_warehouse(home)
     warehouse.refresh()
     before = rows(warehouse)
     for kind in ("user", "movie", "series", "interaction"):
@@ -65,28 +66,28 @@ def test_files_that_are_merged_are_nothing_new(home: Settings) -> None:
     assert len(rows(warehouse)["fact_interaction"]) == len(before["fact_interaction"]) + 1
 
 
-def test_nothing_new_is_no_change(home: Settings) -> None:
+def test_nothing_new_is_no_change(home: Settings, open_warehouse: Open) -> None:
     filling = Filling(home.lake)
     random_world(filling, n_deeds=50)
     filling.commit()
-    warehouse = Warehouse(home)
+    warehouse = open_warehouse(home)
     assert warehouse.refresh()
     revision = warehouse.revision
     assert not warehouse.refresh()
     assert warehouse.revision == revision
 
 
-def test_an_empty_home_is_empty_tables(home: Settings) -> None:
-    warehouse = Warehouse(home)
+def test_an_empty_home_is_empty_tables(home: Settings, open_warehouse: Open) -> None:
+    warehouse = open_warehouse(home)
     warehouse.refresh()
     assert all(not found for found in rows(warehouse).values())
 
 
-def test_a_lake_that_begins_anew_is_read_anew(home: Settings) -> None:
+def test_a_lake_that_begins_anew_is_read_anew(home: Settings, open_warehouse: Open) -> None:
     filling = Filling(home.lake)
     filling.add("user", "old")
     filling.commit()
-    warehouse = Warehouse(home)
+    warehouse = open_warehouse(home)
     warehouse.refresh()
     for file in filling.lake.files("users"):
         file.unlink()
@@ -99,11 +100,11 @@ def test_a_lake_that_begins_anew_is_read_anew(home: Settings) -> None:
     assert [row[0] for row in rows(warehouse)["dim_user"]] == ["new"]
 
 
-def test_where_a_file_cannot_be_read_nothing_is_lost(home: Settings) -> None:
+def test_where_a_file_cannot_be_read_nothing_is_lost(home: Settings, open_warehouse: Open) -> None:
     filling = Filling(home.lake)
     random_world(filling, n_deeds=50)
     filling.commit()
-    warehouse = Warehouse(home)
+    warehouse = open_warehouse(home)
     warehouse.refresh()
     before = rows(warehouse)
     filling.add("interaction", "late", 5.0, id_usuario="u001", id_contenido="t001", evento="play")
@@ -118,11 +119,11 @@ def test_where_a_file_cannot_be_read_nothing_is_lost(home: Settings) -> None:
     assert rows(warehouse) == anew(home)
 
 
-def test_whoever_asks_while_it_refreshes_sees_what_was_there(home: Settings) -> None:
+def test_whoever_asks_while_it_refreshes_sees_what_was_there(home: Settings, open_warehouse: Open) -> None:
     filling = Filling(home.lake)
     random_world(filling, n_deeds=50)
     filling.commit()
-    warehouse = Warehouse(home)
+    warehouse = open_warehouse(home)
     warehouse.refresh()
     asking = warehouse.cursor()
     asking.execute("BEGIN")
@@ -135,7 +136,7 @@ def test_whoever_asks_while_it_refreshes_sees_what_was_there(home: Settings) -> 
     assert asking.execute("SELECT count(*) FROM interactions").fetchall() == [(before + 1,)]
 
 
-def test_model_versions_and_what_was_decided(home: Settings) -> None:
+def test_model_versions_and_what_was_decided(home: Settings, open_warehouse: Open) -> None:
     small = live()
     store = ModelStore(home.models)
     evaluation = {
@@ -147,7 +148,7 @@ def test_model_versions_and_what_was_decided(home: Settings) -> None:
     }
     version = store.save(small.model, {"evaluation": evaluation})
     store.promote(version, "because")
-    warehouse = Warehouse(home)
+    warehouse = open_warehouse(home)
     assert warehouse.refresh()
     found = rows(warehouse)
     told = {(row[2], row[3], row[4]): (row[5:8], row[8:]) for row in found["model_metric"]}
@@ -162,8 +163,8 @@ def test_model_versions_and_what_was_decided(home: Settings) -> None:
     assert version not in {row[0] for row in rows(warehouse)["model_metric"]}
 
 
-def test_every_column_of_the_star_is_there_and_explained(home: Settings) -> None:
-    warehouse = Warehouse(home)
+def test_every_column_of_the_star_is_there_and_explained(home: Settings, open_warehouse: Open) -> None:
+    warehouse = open_warehouse(home)
     cursor = warehouse.cursor()
     for table in STAR:
         described = cursor.execute(f"DESCRIBE {table.name}").fetchall()

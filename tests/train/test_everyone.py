@@ -14,7 +14,7 @@ from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 from tests.train.lakes import GENRES, N_TITLES, N_USERS, after, before, put, title, user
 
-from nextreel.insight.export import FILE_NAME, PARQUET, write_parts, write_recommendations
+from nextreel.insight.export import ABOUT, FILE_NAME, PARQUET, write_parts, write_recommendations
 from nextreel.lake.layout import Lake
 from nextreel.model.lists import SCHEMA, recommendations
 from nextreel.model.model import Model
@@ -154,7 +154,7 @@ def test_where_a_task_fails_the_old_files_stay(
     with pytest.raises(PythonException, match="KeyError"):
         there(spark, lake, model, NEVER, tmp_path / "exports")
     assert pq.read_table(tmp_path / "exports" / PARQUET).cast(SCHEMA).equals(old)
-    assert sorted(p.name for p in (tmp_path / "exports").iterdir()) == [".lock", FILE_NAME, PARQUET]
+    assert sorted(p.name for p in (tmp_path / "exports").iterdir()) == [".lock", *sorted([ABOUT, FILE_NAME, PARQUET])]
 
 
 @pytest.mark.slow
@@ -168,6 +168,7 @@ def test_the_command_goes_by_the_settings(spark: SparkSession, lake: Lake, tmp_p
     environment = os.environ | {"NEXTREEL_HOME": str(tmp_path), "NEXTREEL_EXPORT_TOP_K": str(WANTED.top_k)}
     command = [sys.executable, "-m", "nextreel", "--set", "export.engine=spark", "export"]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert (found.returncode, found.stdout) == (0, f"{tmp_path / 'exports' / FILE_NAME}\n"), found.stderr
-    assert (tmp_path / "exports" / PARQUET).is_dir()
-    assert (tmp_path / "exports" / FILE_NAME).read_bytes() == (tmp_path / "expected" / FILE_NAME).read_bytes()
+    exports = tmp_path / "exports"
+    assert (found.returncode, found.stdout) == (0, f"{exports / FILE_NAME}\n{exports / 'star'}\n"), found.stderr
+    assert (exports / PARQUET).is_dir()
+    assert (exports / FILE_NAME).read_bytes() == (tmp_path / "expected" / FILE_NAME).read_bytes()

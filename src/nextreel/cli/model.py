@@ -47,18 +47,35 @@ def train(ctx: click.Context) -> None:
 
 
 @click.command()
+@click.option("--star-only", is_flag=True, help="Write the star alone: without Spark, within seconds.")
 @click.pass_obj
-def export(load: Load) -> None:
-    """Write final_recommendations.csv, and the same as Parquet, by the current model for everybody as they are now.
+def export(load: Load, star_only: bool) -> None:
+    """Write final_recommendations.csv, and the star schema behind the dashboards, both as CSV and as Parquet.
 
-    Who came after its training is in it, by what they declare and have rated since, and new titles are recommended by
-    what they are. Spark ranks for more users than this machine should hold (export.engine).
+    Recommendations are by the current model, for everybody as they are now: who came after its training is in them, by
+    what they declare and have rated since, and new titles are recommended by what they are. Spark ranks for more users
+    than this machine should hold (export.engine). The star has them, and all that users did.
     """
+    given = load()
+    if not star_only:
+        click.echo(_recommendations(given))
+    click.echo(_star(given))
+
+
+def _star(given: "Settings") -> Path:
+    from nextreel.insight.star_files import write_star
+    from nextreel.insight.warehouse import Warehouse
+
+    with status_line("writing the star"), Warehouse(given) as warehouse:
+        warehouse.refresh()
+        return write_star(warehouse, given.exports)
+
+
+def _recommendations(given: "Settings") -> Path:
     from nextreel.insight.engine import choose_engine
     from nextreel.lake.layout import Lake
     from nextreel.model.store import ModelStore
 
-    given = load()
     store = ModelStore(given.models)
     version = store.current() or ""
     model = store.load(version or None)
@@ -66,8 +83,7 @@ def export(load: Load) -> None:
     engine, why = choose_engine(given.export, lake, model)
     with status_line(f"recommending {why}") as status:
         write = _on_spark if engine == "spark" else _on_this_machine
-        path = write(given, lake, model, version, LiveLine(status).show)
-    click.echo(path)
+        return write(given, lake, model, version, LiveLine(status).show)
 
 
 def _on_this_machine(

@@ -54,9 +54,10 @@ def keep_training(load: Load) -> None:
     """Train again and again: after enough new events, or after a while.
 
     That is: after up.train_after_events, or up.train_every_seconds where any came. Each training goes on from the
-    current model; old versions are pruned.
+    current model, and everyone's recommendations are written after it; old versions are pruned.
     """
     from nextreel.lake.session import running_spark
+    from nextreel.publish import publish
     from nextreel.train.continuous import keep_training as run
 
     given = load()
@@ -64,6 +65,7 @@ def keep_training(load: Load) -> None:
     def done(training: "Training") -> None:
         verdict = training.verdict
         _tell(f"{training.version} {'is current' if verdict.promoted else 'was refused'}: {verdict.why}")
+        _tell(f"recommendations in {publish(training, given)[1]}")
 
     with running_spark(given) as spark:
         run(spark, given, threading.Event().wait, _tell, done)

@@ -55,6 +55,7 @@ class Dashboard:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(10.0)
+        self._warehouse.close()
 
     @property
     def revision(self) -> int:
@@ -84,7 +85,8 @@ class Dashboard:
         if dimension in ("user", "title"):
             rows = self._cursor().execute(_CHOICES[dimension], {"words": pattern, "count": count}).fetchall()
             return [{"value": value, "label": label} for value, label in rows]
-        fact = next(iter(DIMENSION[dimension].sql))
+        facts = DIMENSION[dimension].sql
+        fact = next((own for own in ("title", "user") if own in facts), next(iter(facts)))
         metric = next(m.name for m in METRIC.values() if not isinstance(m, Ratio) and m.fact == fact)
         found = measure(self._cursor(), [metric], [dimension]).rows
         texts = [_text(value) for value, _ in found if value is not None]
@@ -116,7 +118,7 @@ class Dashboard:
         found = {"columns": answer.columns, "rows": answer.rows, "labels": self.labels(answer), "holds": sorted(holds)}
         if chart.kind == "cohorts":  # each row is a whole, however many months it has been watched for
             whole = self.ask(["users"], [chart.by[0]], filters, 10_000)
-            found["wholes"] = dict(whole.rows)
+            found["wholes"] = {_text(cohort): users for cohort, users in whole.rows if cohort is not None}
         return found
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:

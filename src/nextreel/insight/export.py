@@ -1,27 +1,18 @@
-"""Everyone's recommendations as files: ``final_recommendations.csv``, and the same as Parquet.
-
-Each takes its place when it is whole. Until then it lies beside, in a folder ``.final_recommendations.…``, which goes
-in the end; what a kill leaves of one goes with the next export.
-"""
+"""Everyone's recommendations as files: ``final_recommendations.csv``, and the same as Parquet."""
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from nextreel.durable import sync
-from nextreel.errors import LakeError
-from nextreel.lake.exchange import exchange
-from nextreel.locks import changing, in_use, unused
+from nextreel.insight.place import taking_place
 from nextreel.model.lists import SCHEMA
 
 FILE_NAME = "final_recommendations.csv"
@@ -29,9 +20,6 @@ FILE_NAME = "final_recommendations.csv"
 PARQUET = "final_recommendations.parquet"
 #: Which model version recommends.
 ABOUT = "final_recommendations.json"
-
-_BESIDE = ".final_recommendations."
-_KEPT = "kept"
 
 #: A cell that begins with one of these, full-width forms included, is a formula to a spreadsheet (OWASP, "CSV
 #: injection").
@@ -104,46 +92,9 @@ def _lines(text: BinaryIO, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 @contextmanager
 def _taking_place(folder: Path, version: str) -> Iterator[Path]:
-    """Give a folder for the CSV and the Parquet, which take their places when the block has ended well."""
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f"{_BESIDE}{uuid4().hex}"
-    with ExitStack() as ours:
-        with changing(folder):
-            _remove_leftovers(folder)
-            fresh.mkdir()
-            ours.callback(shutil.rmtree, fresh, ignore_errors=True)
-            (fresh / _KEPT).touch()
-            ours.enter_context(in_use(fresh / _KEPT))
+    with taking_place(folder, (ABOUT, PARQUET, FILE_NAME)) as fresh:
         yield fresh
         (fresh / ABOUT).write_text(json.dumps({"model_version": version}))
-        for path in (*fresh.rglob("*"), fresh):
-            sync(path)
-        for name in (ABOUT, PARQUET, FILE_NAME):
-            _take_place(fresh / name, folder / name)
-        sync(folder)
-
-
-def _take_place(fresh: Path, path: Path) -> None:
-    """Put a file or a folder where another may be, in one step; what was there is beside then, or gone.
-
-    Where the file system knows no such step for folders, it is two: for a moment there is nothing.
-    """
-    if not (path.is_dir() or (fresh.is_dir() and path.exists())):
-        fresh.replace(path)
-        return
-    try:
-        exchange(fresh, path)
-    except LakeError:
-        path.rename(fresh.with_suffix(".old"))
-        fresh.rename(path)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes have left: nobody keeps it."""
-    for left in folder.glob(f"{_BESIDE}*"):
-        with suppress(OSError), unused(left / _KEPT) as free:  # it may be another user's
-            if free:
-                shutil.rmtree(left)
 
 
 def _flat(table: pa.Table) -> pa.Table:
@@ -151,14 +102,16 @@ def _flat(table: pa.Table) -> pa.Table:
     rounded = pc.round(table["predicted_rating"].cast(pa.float64()), 3)
     columns = {"genres": pc.binary_join(table["genres"], "|"), "predicted_rating": rounded}
     found = {name: columns.get(name, table[name]) for name in table.column_names}
-    return pa.table({n: _harmless(pc.fill_null(c, "")) if pa.types.is_string(c.type) else c for n, c in found.items()})
+    return pa.table(
+        {n: harmless_column(pc.fill_null(c, "")) if pa.types.is_string(c.type) else c for n, c in found.items()}
+    )
 
 
 def harmless(cell: str) -> str:
-    """Return a cell's text as no spreadsheet runs it, as `_harmless` does columns."""
+    """Return a cell's text as no spreadsheet runs it, as `harmless_column` does columns."""
     return f"'{cell}" if re.match(_FORMULA, cell) else cell
 
 
-def _harmless(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+def harmless_column(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return text that no spreadsheet runs: an apostrophe stands before what would be a formula."""
     return pc.if_else(pc.match_substring_regex(cells, _FORMULA), pc.binary_join_element_wise("'", cells, ""), cells)

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import re
 import threading
 from collections.abc import AsyncIterator
 from datetime import date
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
@@ -25,7 +26,7 @@ from nextreel.insight.metrics import BY_NAME as METRIC
 from nextreel.insight.metrics import DIMENSION, METRICS, Metric
 from nextreel.insight.query import Answer, Filters
 from nextreel.insight.views import BY_NAME, VIEWS, Chart
-from nextreel.serve.api import Json
+from nextreel.serve.api import ERRORS, Json
 from nextreel.serve.guard import role
 from nextreel.serve.schemas import Text
 
@@ -39,7 +40,16 @@ _POLICY = (
 _PAGE = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
 _BEAT_SECONDS, _PIPELINE_SECONDS = 0.5, 1.0
 
+
+def _date_alone(value: object) -> object:
+    """Refuse what would be read as seconds since 1970."""
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        raise ValueError("must be a date as 2026-03-31")
+    return value
+
+
 Stars = Annotated[float | None, Field(ge=RATING_MIN, le=RATING_MAX)]
+Day = Annotated[date | None, BeforeValidator(_date_alone)]
 Values = Annotated[list[Text], Field(max_length=100)]
 
 
@@ -48,8 +58,8 @@ class _Filtering(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    since: date | None = Field(None, description="first day, in UTC")
-    until: date | None = Field(None, description="last day, in UTC")
+    since: Day = Field(None, description="first day, in UTC")
+    until: Day = Field(None, description="last day, in UTC")
     min_rating: Stars = Field(None, description="least stars, given or predicted")
     max_rating: Stars = Field(None, description="most stars, given or predicted")
 
@@ -94,7 +104,7 @@ class _Files(StaticFiles):
 
 def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) -> None:
     """Add the dashboard to an app; streams to its page end when ``closing`` is set."""
-    router = APIRouter(prefix="/v1/insight", tags=["insight"], dependencies=[role("read")])
+    router = APIRouter(prefix="/v1/insight", tags=["insight"], dependencies=[role("read")], responses=ERRORS)
 
     @router.get("/definitions", response_model=dict[str, Any])
     async def definitions() -> Json:

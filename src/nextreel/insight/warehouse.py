@@ -5,12 +5,13 @@ Kafka of what is in them. Newer events of users and titles take the place of old
 (`nextreel.lake.tables.latest`, `nextreel.ratings.observed`). Whoever asks meanwhile sees what was there before.
 """
 
+import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
@@ -24,8 +25,6 @@ from nextreel.lake.locks import names_kept
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
 
-#: What DuckDB may take of memory; beyond it, it asks for less, and then it refuses.
-_MEMORY = "256MB"
 _THREADS = 2
 
 _TABLES = """
@@ -95,10 +94,12 @@ class Warehouse:
         self._exports = settings.exports
         self._store = ModelStore(settings.models)
         self._refreshing = threading.Lock()
+        self._spilled = tempfile.TemporaryDirectory(prefix="nextreel-", ignore_cleanup_errors=True)
         self._database = duckdb.connect(
             config={
                 "threads": _THREADS,
-                "memory_limit": _MEMORY,
+                "memory_limit": f"{settings.insight.memory_megabytes}MB",
+                "temp_directory": self._spilled.name,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
             }
@@ -109,9 +110,17 @@ class Warehouse:
         self.revision = 0
         self._begin(self._generation())
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Let go of everything."""
+        self._writer.close()
         self._database.close()
+        self._spilled.cleanup()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a connection of the caller's own, with the star's tables as views under their names."""

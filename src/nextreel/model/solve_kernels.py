@@ -11,11 +11,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nextreel.model.arrays import Floats, Ints
+from nextreel.model.prefetch import prefetch
 
 Columns = NDArray[np.int32]
 
 #: Sums may be taken in any order, which is what lets them use the whole width of the processor. Infinities stay such.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+#: How many rows ahead memory is asked for, and how many factors a cache line has.
+_AHEAD, _LINE = 8, 16
 
 
 @njit(cache=True, nogil=True)
@@ -68,7 +72,7 @@ def conjugate_gradients(
             x[:] = 0
             continue
         shrink = regularization[row]
-        _gather(columns[first : first + n], other, y)
+        _gather(columns, first, n, other, y)
         for f in range(k):
             r[f] = -shrink * x[f]
         _add_gram(gram, -one, x, r)
@@ -100,11 +104,20 @@ def conjugate_gradients(
 
 
 @njit(cache=True, nogil=True)
-def _gather(columns: Columns, other: Floats, out: NDArray[Any]) -> None:
-    """Put the rows ``columns`` (n,) of ``other`` into the first n of ``out``, in its precision."""
-    for j in range(len(columns)):
-        for f in range(other.shape[1]):
-            out[j, f] = other[columns[j], f]
+def _gather(columns: Columns, first: int, n: int, other: Floats, out: NDArray[Any]) -> None:
+    """Put the rows of ``other`` that ``columns[first : first + n]`` name into the first n of ``out``, in its precision.
+
+    They lie anywhere, so that the processor cannot guess which comes next: it is told some rows ahead.
+    """
+    k = other.shape[1]
+    for j in range(first, first + n):
+        if j + _AHEAD < len(columns):
+            soon = np.intp(columns[j + _AHEAD]) * k
+            for f in range(0, k, _LINE):
+                prefetch(other, soon + f)  # type: ignore[call-arg]
+        column = columns[j]
+        for f in range(k):
+            out[j - first, f] = other[column, f]
 
 
 @njit(cache=True, fastmath=_FAST, nogil=True)
@@ -194,7 +207,7 @@ def cholesky(
         dual = gram.shape[0] == 0 and n < k
         for j in range(n):
             dual = dual and weights[first + j] > 0
-        _gather(columns[first : first + n], other, y)
+        _gather(columns, first, n, other, y)
         if dual:
             for i in range(n):
                 wi = np.sqrt(np.float64(weights[first + i]))

@@ -32,7 +32,8 @@ UserId = Annotated[s.Id, Path(description="a user, known or not")]
 TitleId = Annotated[s.Id, Path(description="a title")]
 Responses = dict[int | str, dict[str, Any]]
 _PROBLEM = {"model": s.Problem, "content": {"application/problem+json": {}}}
-_ERRORS: Responses = {
+#: What any route may answer beside what it is asked for.
+ERRORS: Responses = {
     code: _PROBLEM | {"description": text}
     for code, text in (
         (401, "no API key, or an unknown one"),
@@ -84,7 +85,7 @@ def make_app(serving: Serving, guard: Guard) -> FastAPI:
 
 
 def _reading(serving: Serving) -> APIRouter:
-    router = APIRouter(prefix="/v1", responses=_ERRORS, dependencies=[role("read")])
+    router = APIRouter(prefix="/v1", responses=ERRORS, dependencies=[role("read")])
     answers: Callable[[], Answers] = serving.answers
 
     @router.get("/users/{user_id}/recommendations", response_model=s.Recommendations, tags=["recommendations"])
@@ -167,7 +168,7 @@ def _reading(serving: Serving) -> APIRouter:
 
 
 def _ruling(serving: Serving) -> APIRouter:
-    router = APIRouter(prefix="/v1", responses=_ERRORS | _BODY, dependencies=[role("admin")], tags=["model"])
+    router = APIRouter(prefix="/v1", responses=ERRORS | _BODY, dependencies=[role("admin")], tags=["model"])
 
     @router.put("/model", status_code=202, response_model=s.Models, responses=_CONFLICT)
     def promote(given: s.Promotion) -> Json:
@@ -191,7 +192,7 @@ def _list_of(which: str, answers: Callable[[], Answers]) -> Callable[..., Any]:
 
 
 def _writing(serving: Serving) -> APIRouter:
-    router = APIRouter(prefix="/v1", responses=_ERRORS | _BODY, dependencies=[role("write")], tags=["events"])
+    router = APIRouter(prefix="/v1", responses=ERRORS | _BODY, dependencies=[role("write")], tags=["events"])
 
     @router.post("/interactions", status_code=202, response_model=s.Accepted)
     async def interaction(given: s.Interaction) -> Json:

@@ -285,6 +285,16 @@ class ServeSettings(Section):
     )
 
 
+class InsightSettings(Section):
+    """The figures behind the dashboard and the exports."""
+
+    memory_megabytes: int = Field(
+        256,
+        ge=64,
+        description="what the figures may take of memory; what is beyond lies in the system's temporary files",
+    )
+
+
 class UpSettings(Section):
     """The whole system in one command."""
 
@@ -307,6 +317,7 @@ class Settings(Section):
     versions: VersionsSettings = VersionsSettings()
     export: ExportSettings = ExportSettings()
     serve: ServeSettings = ServeSettings()
+    insight: InsightSettings = InsightSettings()
     up: UpSettings = UpSettings()
 
     @property

@@ -15,6 +15,7 @@ export class View {
     this.definition = definition;
     this.definitions = definitions;
     this.cards = new Map();
+    delete this.place.dataset.query;
     this.place.replaceChildren(this.#frame());
   }
 

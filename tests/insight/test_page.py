@@ -1,0 +1,386 @@
+"""The dashboard in a real browser, on a real run: broker, Spark's ingest and training, the server's own process.
+
+The figures on the page are held against pandas over the events themselves, read from the lake's files.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, Playwright, sync_playwright
+from pyspark.sql import SparkSession
+from tests.ingest.ingesting import ingest
+from tests.serve.test_serve_process import Server, server
+
+from nextreel.events.world import WorldConfig
+from nextreel.feed import WorldFeed
+from nextreel.insight.views import VIEWS
+from nextreel.kafka.producer import EventProducer
+from nextreel.kafka.topics import create_topics, topics_by_type
+from nextreel.publish import publish
+from nextreel.settings import Settings, load
+from nextreel.train.job import train
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page is not looked at"),
+]
+
+WORLD = WorldConfig(n_users=150, n_movies=80, n_series=40, n_interactions=6_000)
+CHARTED = [view.name for view in VIEWS]
+EVERY_VIEW = ["foryou", *CHARTED, "pipeline"]
+
+
+@pytest.fixture(scope="module")
+def run(spark: SparkSession, bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home that a whole run has filled."""
+    topics = {f"kafka.{name}": f"page-{name}" for name in ("users", "movies", "series", "interactions")}
+    home = {"home": str(tmp_path_factory.mktemp("page")), "kafka.bootstrap": bootstrap}
+    settings = load(home | topics | {"train.factors": "16", "train.iterations": "5"}, {})
+    create_topics(settings.kafka)
+    producer = EventProducer(settings.kafka)
+    feed = WorldFeed(WORLD, n_faulty=5)
+    for kind, topic in topics_by_type(settings.kafka).items():
+        producer.send_raw(topic, ((None, raw) for raw in feed.faulty(kind)))
+        for batch in feed.history(kind):
+            producer.send(topic, batch)
+    producer.flush()
+    ingest(spark, settings)
+    publish(train(spark, settings), settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def served(run: Settings) -> Iterator[Server]:
+    with server(run) as running:
+        running.ready()
+        running.until("/v1/insight/views/content", lambda status, found: status == 200 and found["loaded"])
+        yield running
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture
+def page(playwright: Playwright, served: Server) -> Iterator[Page]:
+    """A page that fails the test where anything is wrong in the console, or asked of another host."""
+    browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    shown = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=served.url, reduced_motion="reduce")
+    wrong: list[str] = []
+    shown.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    shown.on("pageerror", lambda error: wrong.append(str(error)))
+    shown.on("request", lambda asked: None if asked.url.startswith((served.url, "blob:")) else wrong.append(asked.url))
+    yield shown
+    browser.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def frames(run: Settings) -> dict[str, pd.DataFrame]:
+    """The lake's tables, as any reader sees them."""
+    found = {}
+    for table in ("users", "movies", "series", "interactions"):
+        found[table] = ds.dataset(run.lake / table, format="parquet", partitioning="hive").to_table().to_pandas()
+    return found
+
+
+def opened(page: Page, address: str) -> None:
+    """Open a view and wait until its figures are there."""
+    page.goto(address)
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait until what is shown is what the address asks for."""
+    view = parse_qs(urlsplit(page.url).query).get("view", ["foryou"])[0]
+    if view in CHARTED:
+        page.wait_for_function(
+            """() => {
+                const asked = new URLSearchParams(location.search);
+                for (const name of ["view", "person"]) asked.delete(name);
+                return document.querySelector("main").dataset.query === asked.toString();
+            }"""
+        )
+    else:
+        page.wait_for_selector(".reel li" if view == "foryou" else ".figure strong")
+
+
+def figure(page: Page, name: str) -> str:
+    return page.locator(f'[data-chart="figure_{name}"]').inner_text()
+
+
+def table(page: Page, chart: str) -> dict[str, list[str]]:
+    """Return a chart's table: what is in each row behind its first cell."""
+    card = page.locator(f'section[data-chart="{chart}"]')
+    details = card.locator("details")
+    if details.count() and details.get_attribute("open") is None:
+        details.locator("summary").click()
+    card.locator("tbody tr").first.wait_for()
+    rows = card.locator("tbody tr").all()
+    cells = [[cell.inner_text() for cell in row.locator("td").all()] for row in rows]
+    return {first: rest for first, *rest in cells}
+
+
+def number(text: str) -> float:
+    return float(text.replace(",", "").replace("★", "").replace("%", ""))
+
+
+@pytest.mark.parametrize("view", EVERY_VIEW)
+@pytest.mark.parametrize("width", [1440, 390])
+def test_every_view_shows_its_data(page: Page, view: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    opened(page, f"/?view={view}")
+    page.wait_for_timeout(400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if view in CHARTED:
+        (declared,) = (each for each in VIEWS if each.name == view)
+        assert page.locator(".card .empty:visible").all_inner_texts() == []
+        drawn = page.locator(".plot").filter(has=page.locator("canvas"))
+        assert drawn.count() == sum(chart.kind not in ("figure", "table") for chart in declared.charts)
+        assert not [text for text in page.locator(".figure strong").all_inner_texts() if text in ("…", "\u2013")]
+
+
+@pytest.mark.parametrize("view", EVERY_VIEW)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nobody_is_kept_out(page: Page, view: str, theme: str) -> None:
+    page.add_init_script(f"localStorage.setItem('nextreel-theme', '{theme}')")
+    opened(page, f"/?view={view}")
+    page.wait_for_timeout(300)
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_figures_are_what_the_events_say(page: Page, frames: dict[str, pd.DataFrame], run: Settings) -> None:
+    deeds = frames["interactions"].drop_duplicates("id")
+    opened(page, "/?view=content")
+    assert number(figure(page, "interactions")) == len(deeds)
+    ids = {*frames["movies"]["id"], *frames["series"]["id"], *deeds["id_contenido"]}
+    assert number(figure(page, "titles")) == len(ids)
+    rated = deeds[deeds["evento"] == "rate"].sort_values(["timestamp", "kafka_timestamp", "id"])
+    newest = rated.drop_duplicates(["id_usuario", "id_contenido"], keep="last")
+    assert number(figure(page, "mean_rating")) == pytest.approx(newest["calificacion"].mean(), abs=0.005)
+    values = {float(stars.removesuffix(" ★")): number(n) for stars, (n,) in table(page, "rating_values").items()}
+    assert values == newest["calificacion"].value_counts().to_dict()
+    opened(page, "/?view=recommendations")
+    lists = pd.read_csv(run.exports / "final_recommendations.csv")
+    assert number(figure(page, "recommendations")) == len(lists)
+    assert number(figure(page, "mean_predicted_rating")) == pytest.approx(lists["predicted_rating"].mean(), abs=0.006)
+    shares = (lists["content_id"].value_counts() / len(lists)) ** 2
+    assert number(figure(page, "effective_titles")) == pytest.approx(1 / shares.sum(), abs=0.05)
+    opened(page, "/?view=model")
+    facts = json.loads(next(run.models.glob("*/model.json")).read_text())["evaluation"]
+    assert number(figure(page, "rmse")) == pytest.approx(facts["accuracy"]["als"]["rmse"], abs=0.0005)
+    assert number(figure(page, "ndcg")) == pytest.approx(facts["ranking"]["als"]["ndcg"], abs=0.0005)
+
+
+#: A filter as a user sets it, and the rows of interactions that it leaves.
+FILTERS: dict[str, tuple[Callable[[Page], Any], Callable[[pd.DataFrame], pd.Series]]] = {
+    "type": (lambda p: choose(p, "type", "series"), lambda d: d["title_type"] == "series"),
+    "genre": (lambda p: choose(p, "genre", "Drama"), lambda d: d["genres"].map(lambda own: "Drama" in own)),
+    "decade": (lambda p: choose(p, "decade", "2010s"), lambda d: d["decada_lanzamiento"] == "2010s"),
+    "country": (lambda p: choose(p, "country", "Spain"), lambda d: d["pais"] == "Spain"),
+    "device": (lambda p: choose(p, "device", "tv"), lambda d: d["dispositivo"] == "tv"),
+    "user": (lambda p: choose(p, "user", "u000003"), lambda d: d["id_usuario"] == "u000003"),
+}
+
+
+def choose(page: Page, name: str, value: str) -> None:
+    page.locator(f'.filter[data-name="{name}"] > summary').click()
+    page.locator(f'.filter[data-name="{name}"] input[type="search"]').fill(value)
+    box = page.locator(f'.filter[data-name="{name}"] label input')
+    page.wait_for_function(f"""() => document.querySelectorAll('.filter[data-name="{name}"] label').length === 1""")
+    box.click()
+
+
+@pytest.fixture(scope="module")
+def deeds(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Interactions, each with its newest user and title."""
+    titles = pd.concat([frames["movies"], frames["series"]]).sort_values("timestamp").drop_duplicates("id", keep="last")
+    users = frames["users"].sort_values("timestamp").drop_duplicates("id", keep="last")
+    found = (
+        frames["interactions"]
+        .drop_duplicates("id")
+        .merge(
+            titles[["id", "type", "generos", "decada_lanzamiento"]].rename(
+                columns={"id": "id_contenido", "type": "title_type", "generos": "genres"}
+            ),
+            on="id_contenido",
+        )
+    )
+    found["genres"] = found["genres"].map(lambda own: [] if own is None else list(own))
+    return found.merge(users[["id", "pais"]].rename(columns={"id": "id_usuario"}), on="id_usuario")
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_changes_the_figures_it_should(page: Page, deeds: pd.DataFrame, name: str) -> None:
+    setting, kept = FILTERS[name]
+    opened(page, "/?view=engagement")
+    setting(page)
+    settle(page)
+    left = deeds[kept(deeds)]
+    assert 0 < len(left) < len(deeds)
+    assert number(figure(page, "viewers")) == left["id_usuario"].nunique()
+    counted = {verb: number(n) for verb, (n,) in table(page, "verbs").items()}
+    assert counted == left["evento"].value_counts().to_dict()
+    opened(page, page.url.replace("engagement", "content"))
+    assert number(figure(page, "interactions")) == len(left)
+
+
+def test_stars_and_days(page: Page, deeds: pd.DataFrame) -> None:
+    day = sorted(deeds["timestamp"].dt.date.unique())[20]
+    opened(page, "/?view=content")
+    page.locator('input[type="date"]').first.fill(day.isoformat())
+    settle(page)
+    assert number(figure(page, "interactions")) == (deeds["timestamp"].dt.date >= day).sum()
+    page.locator('.filter[data-name="stars"] > summary').click()
+    page.locator('.filter[data-name="stars"] select').first.select_option("4")
+    settle(page)
+    assert min(float(stars.removesuffix(" ★")) for stars in table(page, "rating_values")) == 4.0
+
+
+def test_a_click_on_a_mark_filters_the_rest_and_again_no_more(page: Page, deeds: pd.DataFrame) -> None:
+    opened(page, "/?view=engagement")
+    everything = figure(page, "viewers")
+    page.locator('[data-chart="devices"] .plot').scroll_into_view_if_needed()
+    mark = page.evaluate(
+        """() => {
+            const place = document.querySelector('[data-chart="devices"] .plot');
+            const slice = echarts.getInstanceByDom(place).getModel().getSeriesByIndex(0).getData();
+            const at = slice.getItemLayout(1);
+            const [angle, radius] = [(at.startAngle + at.endAngle) / 2, (at.r0 + at.r) / 2];
+            const box = place.getBoundingClientRect();
+            const [x, y] = [box.left + at.cx + radius * Math.cos(angle), box.top + at.cy + radius * Math.sin(angle)];
+            return { name: slice.getName(1), x, y };
+        }"""
+    )
+    page.mouse.click(mark["x"], mark["y"])
+    settle(page)
+    left = deeds[deeds["dispositivo"] == mark["name"]]
+    assert f"device={mark['name']}" in page.url
+    assert number(figure(page, "viewers")) == left["id_usuario"].nunique()
+    assert len(table(page, "devices")) > 1  # what was left out stays to be chosen
+    page.locator('section[data-chart="devices"]').get_by_role("button", name=mark["name"], exact=True).click()
+    settle(page)
+    assert figure(page, "viewers") == everything
+
+
+def test_the_keyboard_is_enough_to_filter(page: Page, deeds: pd.DataFrame) -> None:
+    opened(page, "/?view=content")
+    card = page.locator('section[data-chart="types"]')
+    card.locator("summary").focus()
+    page.keyboard.press("Enter")
+    card.get_by_role("button", name="series", exact=True).focus()
+    page.keyboard.press("Enter")
+    settle(page)
+    assert number(figure(page, "interactions")) == (deeds["title_type"] == "series").sum()
+
+
+def test_what_does_not_know_a_filter_says_so(page: Page) -> None:
+    opened(page, "/?view=recommendations&device=tv")
+    assert "not filtered by device" in page.locator('section[data-chart="most_recommended"]').inner_text()
+    assert "not filtered" not in page.locator('section[data-chart="profiles"]').inner_text()
+
+
+def test_reload_and_back_keep_what_was_looked_at(page: Page) -> None:
+    opened(page, "/?view=content")
+    before = figure(page, "interactions")
+    choose(page, "type", "movie")
+    settle(page)
+    filtered = figure(page, "interactions")
+    assert filtered != before
+    page.get_by_role("link", name="Engagement").click()
+    settle(page)
+    assert "type=movie" in page.url
+    page.reload()
+    settle(page)
+    assert "type=movie" in page.url
+    page.go_back()
+    settle(page)
+    assert figure(page, "interactions") == filtered
+    page.go_back()
+    settle(page)
+    assert figure(page, "interactions") == before
+
+
+def test_a_charts_figures_can_be_had_as_a_file(page: Page, deeds: pd.DataFrame) -> None:
+    opened(page, "/?view=engagement&type=series")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download Devices as CSV").click()
+    found = pd.read_csv(waiting.value.path())
+    left = deeds[deeds["title_type"] == "series"]
+    assert (
+        dict(zip(found["device"], found["interactions"], strict=True)) == left["dispositivo"].value_counts().to_dict()
+    )
+
+
+def test_playing_a_title_changes_the_users_rows_through_kafka(page: Page) -> None:
+    opened(page, "/?view=foryou&person=u000005")
+    top = page.locator(".reel").first.locator("li")
+    first = top.first.get_attribute("data-title")
+    before = [item.get_attribute("data-title") for item in top.all()]
+    began = time.monotonic()
+    top.first.get_by_role("button").click()
+    page.wait_for_function(
+        """(title) => document.querySelector(".reel li").dataset.title !== title""", arg=first, timeout=2_000
+    )
+    assert time.monotonic() - began < 2
+    after = [item.get_attribute("data-title") for item in page.locator(".reel").first.locator("li").all()]
+    assert first not in after
+    assert after != before
+    history = page.request.get("/v1/users/u000005/history").json()["items"]
+    assert history[0]["content_id"] == first
+
+
+def test_a_stranger_says_what_they_like(page: Page) -> None:
+    opened(page, "/?view=foryou")
+    page.get_by_role("button", name="Comedy", exact=True).click()
+    page.wait_for_function("() => document.querySelector('.reel').dataset.strategy === 'preferences'")
+    shown = [item.get_attribute("data-title") for item in page.locator(".reel").first.locator("li").all()]
+    wanted = {"preferences": {"genres": ["Comedy"]}, "count": len(shown)}
+    told = page.request.post("/v1/recommendations", data=wanted).json()
+    assert shown == [each["content_id"] for each in told["items"]]
+    assert page.get_by_role("button", name="Play").count() == 0  # whoever is nobody writes nothing
+
+
+def test_a_user_is_found_by_words(page: Page) -> None:
+    opened(page, "/?view=foryou")
+    page.get_by_role("combobox", name="User").fill("u000042")
+    page.wait_for_selector("#people li:only-child")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => new URLSearchParams(location.search).get('person') === 'u000042'")
+    settle(page)
+
+
+def test_when_the_server_is_gone_the_page_says_that_figures_are_stale(
+    playwright: Playwright, run: Settings, tmp_path: Path
+) -> None:
+    browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    try:
+        with server(run) as doomed:
+            doomed.until("/v1/insight/views/content", lambda status, found: status == 200 and found["loaded"])
+            shown = browser.new_page(base_url=doomed.url)
+            opened(shown, "/?view=content")
+            before = figure(shown, "interactions")
+            shown.wait_for_selector("#state.live")
+        shown.wait_for_selector("#state.stale")
+        assert figure(shown, "interactions") == before
+    finally:
+        browser.close()
