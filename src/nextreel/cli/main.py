@@ -17,6 +17,7 @@ from nextreel.cli.kafka import broker, produce, replay, topics
 from nextreel.cli.lake import ingest, lake
 from nextreel.cli.model import export, train
 from nextreel.cli.models import models
+from nextreel.cli.powerbi import powerbi
 from nextreel.cli.quarantine import quarantine
 from nextreel.cli.recommend import recommend
 from nextreel.cli.serve import keys, serve
@@ -78,5 +79,5 @@ def show_settings(load: Load) -> None:
 
 for command in (demo, broker, topics, produce, replay, ingest, lake, quarantine):
     main.add_command(command)
-for command in (train, evaluate, tune, models, recommend, export, serve, keys, up, keep_training, status):
+for command in (train, evaluate, tune, models, recommend, export, powerbi, serve, keys, up, keep_training, status):
     main.add_command(command)

@@ -4,7 +4,7 @@ A metric is an aggregate over one fact of the star (`nextreel.insight.star`), in
 DAX over the exported ones; or a ratio of two others. In SQL the fact is ``f``, its title ``t`` and its user ``u``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Fact = Literal["recommendation", "interaction", "rating", "title", "user", "model", "calibration"]
@@ -192,7 +192,7 @@ class Dimension:
     """What metrics are broken down by and filtered on: in SQL, for each fact that has it, and as a column of the star.
 
     ``through`` is the bridge that a title's values are in: a title may have several. ``order`` is "value" where values
-    have an order of their own, else the metric's.
+    have an order of their own, else the metric's. ``columns`` are those of facts that keep it in one of their own.
     """
 
     name: str
@@ -201,6 +201,7 @@ class Dimension:
     column: str
     through: str | None = None
     order: Literal["value", "metric"] = "metric"
+    columns: dict[Fact, str] = field(default_factory=dict)
 
 
 def _same(facts: tuple[Fact, ...], sql: str) -> dict[Fact, str]:
@@ -215,7 +216,7 @@ def _by_time(sql: str) -> dict[Fact, str]:
 
 
 DIMENSIONS: tuple[Dimension, ...] = (
-    Dimension("title", "Title", _same(_ABOUT_TITLES, "t.content_id"), "dim_title[content_id]"),
+    Dimension("title", "Title", _same(_ABOUT_TITLES, "t.content_id"), "dim_title[title]"),
     Dimension("type", "Type", _same(_ABOUT_TITLES, "t.type"), "dim_title[type]"),
     Dimension("genre", "Genre", _same(_ABOUT_TITLES, "g.genre"), "dim_genre[genre]", "title_genres g"),
     Dimension("decade", "Decade", _same(_ABOUT_TITLES, "t.decade"), "dim_title[decade]", order="value"),
@@ -228,13 +229,13 @@ DIMENSIONS: tuple[Dimension, ...] = (
         "actor", "Actor", _same(_ABOUT_TITLES, "a.person"), "bridge_title_person[person]",
         "(FROM title_people WHERE role = 'actor') a",
     ),
-    Dimension("user", "User", _same(_ABOUT_USERS, "u.user_id"), "dim_user[user_id]"),
+    Dimension("user", "User", _same(_ABOUT_USERS, "u.user_id"), "dim_user[username]"),
     Dimension("country", "Country", _same(_ABOUT_USERS, "u.country"), "dim_user[country]"),
     Dimension("age_group", "Age group", _same(_ABOUT_USERS, "u.age_group"), "dim_user[age_group]", order="value"),
     Dimension("cohort", "Subscribed in", _same(_ABOUT_USERS, "u.cohort"), "dim_user[cohort]", order="value"),
     Dimension(
         "rating", "Rating", {"rating": "f.rating::DOUBLE", "recommendation": "round(f.predicted_rating * 2) / 2"},
-        "fact_rating[rating]", order="value",
+        "fact_rating[rating]", order="value", columns={"recommendation": "fact_recommendation[stars]"},
     ),
     Dimension("rank", "Rank", {"recommendation": "f.rank"}, "fact_recommendation[rank]", order="value"),
     Dimension("verb", "Interaction", {"interaction": "f.verb"}, "fact_interaction[verb]"),
@@ -242,7 +243,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Dimension(
         "watched", "Watched",
         {"interaction": "if(f.percent_watched >= 90, 90, 10 * floor(f.percent_watched / 10)::INTEGER)"},
-        "fact_interaction[percent_watched]", order="value",
+        "fact_interaction[watched]", order="value",
     ),
     Dimension("hour", "Hour", {"interaction": "hour(f.happened_at)"}, "fact_interaction[hour]", order="value"),
     Dimension("weekday", "Weekday", _by_time("isodow({})"), "dim_date[weekday]", order="value"),
@@ -250,10 +251,14 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("month", "Month", _by_time("strftime({}, '%Y-%m')"), "dim_date[month]", order="value"),
     Dimension(
         "months_since", "Months since subscription",
-        {"interaction": "datediff('month', u.subscribed, f.happened_at)"}, "", order="value",
+        {"interaction": "datediff('month', u.subscribed, f.happened_at)"}, "fact_interaction[months_since]",
+        order="value",
     ),
     Dimension("version", "Model version", _same(_ABOUT_MODELS, "f.model_version"), _VERSION, order="value"),
-    Dimension("is_current", "Current", _same(_ABOUT_MODELS, "f.is_current"), "model_metric[is_current]"),
+    Dimension(
+        "is_current", "Current", _same(_ABOUT_MODELS, "f.is_current"), "model_metric[is_current]",
+        columns={"calibration": "model_calibration[is_current]"},
+    ),
     Dimension("judged", "Judged", {"model": "f.judged"}, "model_metric[judged]"),
     Dimension("segment", "Segment", {"model": "f.segment"}, "model_metric[segment]"),
     Dimension(

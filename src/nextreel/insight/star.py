@@ -122,10 +122,11 @@ STAR: tuple[Table, ...] = (
             _CONTENT_ID,
             Column("rank", "whole", "place in the user's list, from 1"),
             Column("predicted_rating", "number", "predicted rating in stars, 0.5 to 5"),
+            Column("stars", "number", "the same to the nearest half star"),
             Column("model_version", "string", "the version that recommends"),
         ),
-        """SELECT user_id, content_id, rank, predicted_rating, model_version FROM recommendations
-            JOIN users USING (user_key) JOIN titles USING (title_key) ORDER BY user_id, rank""",
+        """SELECT user_id, content_id, rank, predicted_rating, round(predicted_rating * 2) / 2, model_version
+            FROM recommendations JOIN users USING (user_key) JOIN titles USING (title_key) ORDER BY user_id, rank""",
     ),
     Table(
         "fact_interaction",
@@ -139,10 +140,14 @@ STAR: tuple[Table, ...] = (
             Column("hour", "whole", "the hour of that, 0 to 23"),
             Column("verb", "string", "play, complete, rate, list or skip"),
             Column("percent_watched", "number", "how much was watched, 0 to 100"),
+            Column("watched", "whole", "the tens of that, 90 for what is above"),
             Column("device", "string", "device"),
+            Column("months_since", "whole", "months since the user subscribed"),
         ),
         """SELECT interaction_id, user_id, content_id, happened_at::DATE, happened_at, hour(happened_at), verb,
-            percent_watched, device FROM interactions JOIN users USING (user_key) JOIN titles USING (title_key)
+            percent_watched, if(percent_watched >= 90, 90, 10 * floor(percent_watched / 10)::INTEGER), device,
+            datediff('month', subscribed, happened_at)
+            FROM interactions JOIN users USING (user_key) JOIN titles USING (title_key)
             ORDER BY happened_at, interaction_id""",
     ),
     Table(

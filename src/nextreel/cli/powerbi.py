@@ -1,0 +1,41 @@
+"""The Power BI project: powerbi."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from nextreel.cli.console import Load
+
+
+@click.command()
+@click.option(
+    "--data",
+    help="Folder of the exported star as Power BI will see it, as C:\\nextreel\\exports\\star (default: the exports').",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("powerbi"),
+    show_default=True,
+    help="Folder to write the project to.",
+)
+@click.option("--check", is_flag=True, help="Write nothing: say what is wrong with the project that is there.")
+@click.pass_obj
+def powerbi(load: Load, data: str | None, output: Path, check: bool) -> None:
+    """Write the Power BI project: a semantic model and a report over the exported star.
+
+    Open nextreel.pbip in Power BI Desktop and press Refresh. Its measures are the dashboard's, its pages the
+    dashboard's views.
+    """
+    from nextreel.insight.powerbi import read_project, write_project
+    from nextreel.insight.powerbi_check import problems
+    from nextreel.insight.star_files import FOLDER
+
+    if check:
+        found = problems(read_project(output))
+        for problem in found:
+            click.echo(problem, err=True)
+        sys.exit(1 if found else 0)
+    where = data or str((load().exports / FOLDER).absolute())
+    click.echo(write_project(output, where))
