@@ -7,6 +7,8 @@ from pydantic import BaseModel
 
 from nextreel.cli import main
 from nextreel.events.contract import EXPLAINED, FIELDS, NOT_APPLICABLE
+from nextreel.insight.metrics import DIMENSIONS, METRICS, Metric
+from nextreel.insight.star import STAR
 from nextreel.settings import Settings, variable_of
 
 _HERE = Path(__file__).parent
@@ -78,7 +80,34 @@ def _help(command: click.Command, path: list[str]) -> list[str]:
     return lines
 
 
-PAGES = {"contract.md": contract, "settings.md": settings, "cli.md": cli}
+def metrics() -> str:
+    """Return every metric, dimension and table of the star as Markdown."""
+    lines = [
+        "# Metrics\n",
+        _NOTE
+        + "Each is defined once, in `src/nextreel/insight/metrics.py`, for the dashboard, `/v1/insight`, the exports",
+        "and Power BI. In SQL the fact is `f`, its title `t`, its user `u`; a ratio divides two others.\n",
+        "| metric | what it says | unit | SQL | DAX |",
+        "|---|---|---|---|---|",
+    ]
+    for m in METRICS:
+        sql = m.sql if isinstance(m, Metric) else f"{m.numerator} / {m.denominator}"
+        lines.append(f"| `{m.name}` {m.title} | {m.doc} | {m.unit} | `{_cell(sql)}` | `{_cell(m.dax)}` |")
+    lines += ["\n## Dimensions\n", "| dimension | of | column in Power BI |", "|---|---|---|"]
+    lines += [f"| `{d.name}` {d.title} | {', '.join(d.sql)} | `{d.column}` |" for d in DIMENSIONS]
+    lines.append("\n## The star schema\n")
+    for table in STAR:
+        lines += [f"### {table.name}\n", f"{table.doc}\n", "| column | kind | what it is |", "|---|---|---|"]
+        lines += [f"| `{c.name}` | {c.kind} | {c.doc} |" for c in table.columns]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(code: str) -> str:
+    return code.replace("|", "\\|")
+
+
+PAGES = {"contract.md": contract, "settings.md": settings, "cli.md": cli, "metrics.md": metrics}
 
 if __name__ == "__main__":
     for page, text in PAGES.items():
