@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from nextreel.errors import NextreelError
+from nextreel.insight.cuts import Cuts, shared
 from nextreel.insight.metrics import BY_NAME as METRIC
 from nextreel.insight.metrics import DIMENSION, Ratio
 from nextreel.insight.query import Answer, Filters, measure, needed
@@ -69,8 +70,11 @@ class Dashboard:
 
     def view(self, name: str, filters: Filters) -> dict[str, Any]:
         """Return the answers of a view's charts, by chart. Raises `KeyError` where there is no such view."""
+        self._watch()
         revision = self.revision
-        charts = {chart.name: self._chart(chart, filters, revision) for chart in BY_NAME[name].charts}
+        asked = needed([metric for chart in BY_NAME[name].charts for metric in chart.metrics])
+        with shared(self._cursor(), asked) as cuts:
+            charts = {chart.name: self._chart(chart, filters, revision, cuts) for chart in BY_NAME[name].charts}
         return {"revision": revision, "loaded": self.is_loaded, "charts": charts}
 
     def ask(self, metrics: Sequence[str], by: Sequence[str], filters: Filters, limit: int) -> Answer:
@@ -101,23 +105,23 @@ class Dashboard:
                 found |= dict(self._cursor().execute(_LABELS[name], [ids]).fetchall())
         return found
 
-    def _chart(self, chart: Chart, filters: Filters, revision: int) -> dict[str, Any]:
+    def _chart(self, chart: Chart, filters: Filters, revision: int, cuts: Cuts) -> dict[str, Any]:
         chosen = Filters(
             {**filters.chosen, **chart.always},
             filters.since, filters.until, filters.least_stars, filters.most_stars,
         )  # fmt: skip
         found: dict[str, Any] = self._once(
-            (revision, self.is_loaded, chart.name, _key(chosen)), lambda: self._answer(chart, chosen)
+            (revision, self.is_loaded, chart.name, _key(chosen)), lambda: self._answer(chart, chosen, cuts)
         )
         return found
 
-    def _answer(self, chart: Chart, filters: Filters) -> dict[str, Any]:
-        answer = self.ask(chart.metrics, chart.by, filters, chart.limit)
+    def _answer(self, chart: Chart, filters: Filters, cuts: Cuts) -> dict[str, Any]:
+        answer = measure(self._cursor(), chart.metrics, chart.by, filters, chart.limit, cuts)
         facts = {metric.fact for metric in needed(chart.metrics).values()}
         holds = {name for fact in facts for name in filters.holds_for(fact)} - set(chart.always)
         found = {"columns": answer.columns, "rows": answer.rows, "labels": self.labels(answer), "holds": sorted(holds)}
         if chart.kind == "cohorts":  # each row is a whole, however many months it has been watched for
-            whole = self.ask(["users"], [chart.by[0]], filters, 10_000)
+            whole = measure(self._cursor(), ["users"], [chart.by[0]], filters)
             found["wholes"] = {_text(cohort): users for cohort, users in whole.rows if cohort is not None}
         return found
 

@@ -193,6 +193,7 @@ class Dimension:
 
     ``through`` is the bridge that a title's values are in: a title may have several. ``order`` is "value" where values
     have an order of their own, else the metric's. ``columns`` are those of facts that keep it in one of their own.
+    Values are grouped as they are, and shown and chosen as ``text``, SQL around them.
     """
 
     name: str
@@ -202,6 +203,13 @@ class Dimension:
     through: str | None = None
     order: Literal["value", "metric"] = "metric"
     columns: dict[Fact, str] = field(default_factory=dict)
+    text: str = ""
+
+    @property
+    def of(self) -> Literal["title", "user"] | None:
+        """What has it: titles, users, or the rows of facts themselves."""
+        about: dict[Fact, Literal["title", "user"]] = {"title": "title", "user": "user"}
+        return next((about[fact] for fact in about if fact in self.sql), None)
 
 
 def _same(facts: tuple[Fact, ...], sql: str) -> dict[Fact, str]:
@@ -248,7 +256,10 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("hour", "Hour", {"interaction": "hour(f.happened_at)"}, "fact_interaction[hour]", order="value"),
     Dimension("weekday", "Weekday", _by_time("isodow({})"), "dim_date[weekday]", order="value"),
     Dimension("date", "Day", _by_time("{}::DATE"), "dim_date[date]", order="value"),
-    Dimension("month", "Month", _by_time("strftime({}, '%Y-%m')"), "dim_date[month]", order="value"),
+    Dimension(
+        "month", "Month", _same(("interaction", "rating"), "f.month"), "dim_date[month]", order="value",
+        text="strftime({}, '%Y-%m')",
+    ),
     Dimension(
         "months_since", "Months since subscription",
         {"interaction": "datediff('month', u.subscribed, f.happened_at)"}, "fact_interaction[months_since]",

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from nextreel.insight.cuts import COLUMN, SUMMED, Cuts, Key, columns_of
 from nextreel.insight.metrics import BY_NAME, DIMENSION, Dimension, Fact, Metric, Ratio
 
 _TABLES: dict[Fact, str] = {
@@ -70,26 +71,32 @@ def measure(
     by: Sequence[str] = (),
     filters: Filters | None = None,
     limit: int = MOST_ROWS,
+    cuts: Cuts | None = None,
 ) -> Answer:
     """Return metrics for each combination of the dimensions' values that there is.
 
     Rows are in the order of the dimensions where those have one, else by the first metric, the greatest first, and
-    then by the values. A value that is not known is None. Raises `KeyError` for a name that there is not, `ValueError`
-    for a dimension that a metric does not have.
+    then by the values. A value that is not known is None. What is summed up for it stays in ``cuts``. Raises `KeyError`
+    for a name that there is not, `ValueError` for a dimension that a metric does not have.
     """
     filters = (filters or Filters()).without(by)
     parts = needed(metrics)
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    first: list[tuple[Any, ...]] = []
     for fact in dict.fromkeys(metric.fact for metric in parts.values()):
         names = [name for name, metric in parts.items() if metric.fact == fact]
         own = [name for name in by if fact in DIMENSION[name].sql]
         if own != list(by) and not _is_denominator(metrics, names):
             missing = next(name for name in by if name not in own)
             raise ValueError(f"{BY_NAME[names[0]].title} is not known by {DIMENSION[missing].title.lower()}")
-        query, values = _query(fact, [parts[name].sql for name in names], by if own == list(by) else (), filters)
-        if by and list(metrics) == names and not _has_order(by):
+        query, values = _query(fact, names, by if own == list(by) else (), filters, cuts)
+        if by and metrics[0] == names[0] and not _has_order(by):
             query += f" ORDER BY m0 DESC NULLS LAST, {_places(by)} LIMIT {limit:d}"
+        elif len(first) == limit and len(by) == 1 and own == list(by):  # of the others, what goes with those
+            query = f"SELECT * FROM ({query}) WHERE list_contains(?, b0::VARCHAR)"
+            values = [*values, [str(row[0]) for row in first]]
         rows = connection.execute(query, values).fetchall()
+        first = first or rows
         _gather(groups, rows, names, len(by) if own == list(by) else 0)
     ordered = sorted(_rows(groups, metrics, len(by)), key=_order(by))
     return Answer([*by, *metrics], ordered[:limit])
@@ -110,16 +117,81 @@ def _is_denominator(metrics: Sequence[str], names: Sequence[str]) -> bool:
     return all(any(ratio.denominator == name for ratio in ratios) and name not in metrics for name in names)
 
 
-def _query(fact: Fact, aggregates: Sequence[str], by: Sequence[str], filters: Filters) -> tuple[str, list[Any]]:
+def _query(
+    fact: Fact, names: Sequence[str], by: Sequence[str], filters: Filters, cuts: Cuts | None
+) -> tuple[str, list[Any]]:
     """Return the SQL of metrics of one fact, and its values; what it is made of is constant, but for those."""
-    shown = [DIMENSION[name] for name in by]
     conditions, values = _conditions(fact, filters)
-    columns = [f"{dimension.sql[fact]} AS b{place}" for place, dimension in enumerate(shown)]
-    columns += [f"{sql} AS m{place}" for place, sql in enumerate(aggregates)]
-    query = f"SELECT {', '.join(columns)} FROM {_TABLES[fact]}{''.join(_joins(fact, shown, conditions))}"
+    key, within = _cut(fact, names, by)
+    if key is None:
+        shown = [DIMENSION[name] for name in by]
+        columns = [f"{dimension.sql[fact]} AS b{place}" for place, dimension in enumerate(shown)]
+        query = _select(columns, _metrics(names), fact, shown, conditions)
+    else:
+        kept = [f"{DIMENSION[name].sql[fact]} AS d{place}" for place, name in enumerate(within)]
+        sums = [
+            f"f.{COLUMN[key]}",
+            *(
+                f"{sql} AS {column}"
+                for column, sql in columns_of(fact, cuts.names if cuts is not None else names).items()
+            ),
+        ]
+        inner = _select([*kept, sums[0]], sums[1:], fact, [DIMENSION[name] for name in within], conditions)
+        if cuts is not None:
+            inner, values = cuts.table(inner, values), []
+        query = _of_cut(fact, names, by, within, key, inner)
+    if not any(DIMENSION[name].text for name in by):
+        return query, values
+    texts = [(DIMENSION[name].text or "{}").format(f"b{place}") + f" AS b{place}" for place, name in enumerate(by)]
+    return f"SELECT {', '.join([*texts, *(f'm{place}' for place in range(len(names)))])} FROM ({query})", values
+
+
+def _metrics(names: Sequence[str]) -> list[str]:
+    parts = [BY_NAME[name] for name in names]
+    return [f"{part.sql} AS m{place}" for place, part in enumerate(parts) if isinstance(part, Metric)]
+
+
+def _select(
+    columns: Sequence[str], figures: Sequence[str], fact: Fact, shown: Sequence[Dimension], conditions: Sequence[str]
+) -> str:
+    """Return what groups a fact's rows by all of its columns."""
+    query = f"SELECT {', '.join([*columns, *figures])} FROM {_TABLES[fact]}{''.join(_joins(fact, shown, conditions))}"
     if conditions:
         query += f" WHERE {' AND '.join(conditions)}"
-    return query + (f" GROUP BY {_places(by)}" if shown else ""), values
+    return query + (f" GROUP BY {', '.join(str(n + 1) for n in range(len(columns)))}" if columns else "")
+
+
+def _cut(fact: Fact, names: Sequence[str], by: Sequence[str]) -> tuple[Key | None, list[str]]:
+    """Return by what a fact is summed up first, and which dimensions of the fact's own that keeps; None for neither."""
+    if fact in ("title", "user") or not all(name in SUMMED for name in names):
+        return None, []
+    of: dict[str, Key | None] = {name: DIMENSION[name].of for name in by}
+    keys: set[Key] = {key for key in of.values() if key is not None}
+    within = [name for name, key in of.items() if key is None]
+    if len(keys) > 1 or (within and not keys):
+        return None, []
+    if within and not all(SUMMED[name].adds_up for name in names):
+        return None, []
+    possible = keys or {"title", "user"}
+    for key in ("title", "user"):
+        if key in possible and all(key in SUMMED[name].keys for name in names):
+            return key, within
+    return None, []
+
+
+def _of_cut(fact: Fact, names: Sequence[str], by: Sequence[str], within: Sequence[str], key: Key, cut: str) -> str:
+    """Return the SQL of metrics over a cut: a table, or the query that makes it."""
+    source = cut if cut.isidentifier() else f"({cut})"
+    columns = [
+        f"c.d{within.index(name)} AS b{place}" if name in within else f"{DIMENSION[name].sql[fact]} AS b{place}"
+        for place, name in enumerate(by)
+    ]
+    columns += [f"{SUMMED[name].total} AS m{place}" for place, name in enumerate(names)]
+    bridges = [bridge for name in by if (bridge := DIMENSION[name].through) is not None]
+    joins = [f" JOIN {key}s {key[0]} USING ({COLUMN[key]})"] if len(by) > len(within) + len(bridges) else []
+    joins += [f" JOIN {bridge} ON {bridge.split()[-1]}.title_key = c.title_key" for bridge in bridges]
+    query = f"SELECT {', '.join(columns)} FROM {source} c{''.join(joins)}"
+    return query + (f" GROUP BY {_places(by)}" if by else "")
 
 
 def _places(by: Sequence[str]) -> str:
@@ -165,7 +237,7 @@ def _conditions(fact: Fact, filters: Filters) -> tuple[list[str], list[Any]]:
 
 def _condition(fact: Fact, dimension: Dimension) -> str:
     """Return what holds for rows of a fact that have any of the values of a dimension; "" is what is not known."""
-    sql = dimension.sql[fact]
+    sql = (dimension.text or "{}").format(dimension.sql[fact])
     chosen = f"list_contains(?::VARCHAR[], coalesce(({sql})::VARCHAR, ''))"
     if dimension.through is not None:
         own = "t" if fact == "title" else "f"

@@ -144,7 +144,7 @@ STAR: tuple[Table, ...] = (
             Column("device", "string", "device"),
             Column("months_since", "whole", "months since the user subscribed"),
         ),
-        """SELECT interaction_id, user_id, content_id, happened_at::DATE, happened_at, hour(happened_at), verb,
+        """SELECT interaction_id, user_id, content_id, happened_at::DATE, happened_at, hour(happened_at), verb::VARCHAR,
             percent_watched, if(percent_watched >= 90, 90, 10 * floor(percent_watched / 10)::INTEGER), device,
             datediff('month', subscribed, happened_at)
             FROM interactions JOIN users USING (user_key) JOIN titles USING (title_key)

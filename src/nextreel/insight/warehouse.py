@@ -16,7 +16,7 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from nextreel.events.contract import TABLES, TITLE_TYPES
+from nextreel.events.contract import TABLES, TITLE_TYPES, Verb
 from nextreel.insight.export import PARQUET, exported_version
 from nextreel.insight.star import STAR
 from nextreel.insight.versions import VERSIONS_SCHEMAS, model_tables
@@ -37,8 +37,8 @@ CREATE OR REPLACE TABLE titles (title_key INTEGER, content_id VARCHAR, title VAR
 CREATE OR REPLACE TABLE title_genres (title_key INTEGER, genre VARCHAR);
 CREATE OR REPLACE TABLE title_people (title_key INTEGER, role VARCHAR, person VARCHAR);
 CREATE OR REPLACE TABLE interactions (interaction_id VARCHAR, user_key INTEGER, title_key INTEGER,
-    happened_at TIMESTAMP, verb VARCHAR, percent_watched FLOAT, device VARCHAR);
-CREATE OR REPLACE TABLE ratings (user_key INTEGER, title_key INTEGER, rating FLOAT, rated_at TIMESTAMP,
+    happened_at TIMESTAMP, month DATE, verb verb, percent_watched FLOAT, device VARCHAR);
+CREATE OR REPLACE TABLE ratings (user_key INTEGER, title_key INTEGER, rating FLOAT, rated_at TIMESTAMP, month DATE,
     sent_at TIMESTAMP, interaction_id VARCHAR);
 CREATE OR REPLACE TABLE recommendations (user_key INTEGER, title_key INTEGER, rank INTEGER, predicted_rating FLOAT,
     model_version VARCHAR);
@@ -152,6 +152,8 @@ class Warehouse:
         self._exported: tuple[int, ...] = ()
         self._decided: tuple[Any, ...] = ()
         with self._transaction():
+            verbs = ", ".join(f"'{verb}'" for verb in Verb)
+            self._writer.execute(f"CREATE TYPE IF NOT EXISTS verb AS ENUM ({verbs})")
             self._writer.execute(_TABLES)
             for name, schema in VERSIONS_SCHEMAS.items():
                 self._writer.register("fresh_rows", schema.empty_table())
@@ -197,12 +199,13 @@ class Warehouse:
         run(f"CREATE OR REPLACE TEMP TABLE fresh AS {_INTERACTION}")
         run("DELETE FROM fresh WHERE interaction_id IN (SELECT interaction_id FROM interactions)")
         run(
-            "INSERT INTO interactions SELECT interaction_id, user_key, title_key, happened_at, verb, percent_watched, "
-            "device FROM fresh"
+            "INSERT INTO interactions SELECT interaction_id, user_key, title_key, happened_at, "
+            "date_trunc('month', happened_at), verb, percent_watched, device FROM fresh"
         )
         run(
             "CREATE OR REPLACE TEMP TABLE newer AS SELECT user_key, title_key, rating, happened_at AS rated_at, "
-            f"sent_at, interaction_id FROM fresh WHERE verb = 'rate' {_newest('user_key, title_key', _RATING_ORDER)}"
+            "date_trunc('month', happened_at)::DATE AS month, sent_at, interaction_id FROM fresh WHERE verb = 'rate' "
+            + _newest("user_key, title_key", _RATING_ORDER)
         )
         run(
             "DELETE FROM newer USING ratings r WHERE r.user_key = newer.user_key AND r.title_key = newer.title_key AND "
