@@ -63,7 +63,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
             while not server.get("/v1/insight/views/content")["loaded"]:
                 time.sleep(0.1)
             first, filters = _looked(server, browser, given.rounds)
-            resident = psutil.Process(server.pid).memory_info().rss
+            memory = psutil.Process(server.pid).memory_info()
     ordered = sorted(seconds for each in filters.values() for seconds in each)
     return {
         "ours": {
@@ -71,7 +71,8 @@ def run(arguments: list[str]) -> dict[str, Any]:
             "filter_p50_ms": round(1000 * statistics.median(ordered)),
             "filter_p95_ms": round(1000 * ordered[int(0.95 * (len(ordered) - 1))]),
             "filter_ms_by_view": {view: round(1000 * statistics.median(each)) for view, each in filters.items()},
-            "resident_mb": round(resident / 1e6),
+            "resident_mb": round(memory.rss / 1e6),
+            "private_mb": round((memory.rss - memory.shared) / 1e6),
         },
         "peers": {},
         "ratios": {},
@@ -218,4 +219,5 @@ def show(result: dict[str, Any]) -> None:
     print(f"{result['interactions']:,} interactions, {result['titles']:,} titles, {result['users']:,} users:")
     print(f"  first view {own['first_view_seconds']:.2f} s, a filter p50 {own['filter_p50_ms']} ms, p95 "
           f"{own['filter_p95_ms']} ms")  # fmt: skip
-    print(f"  by view {own['filter_ms_by_view']}; the server's resident memory {own['resident_mb']} MB")
+    print(f"  by view {own['filter_ms_by_view']}; the server's memory {own['resident_mb']} MB, "
+          f"{own['private_mb']} MB without mapped files")  # fmt: skip

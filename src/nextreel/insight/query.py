@@ -165,6 +165,8 @@ def _cut(fact: Fact, names: Sequence[str], by: Sequence[str]) -> tuple[Key | Non
     """Return by what a fact is summed up first, and which dimensions of the fact's own that keeps; None for neither."""
     if fact in ("title", "user") or not all(name in SUMMED for name in names):
         return None, []
+    if not by and "effective_titles" not in names:  # all of a fact's rows are summed up as they are
+        return None, []
     of: dict[str, Key | None] = {name: DIMENSION[name].of for name in by}
     keys: set[Key] = {key for key in of.values() if key is not None}
     within = [name for name, key in of.items() if key is None]

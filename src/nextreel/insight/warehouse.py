@@ -50,6 +50,10 @@ _EVENT_ORDER = ("updated_at", "sent_at", "kafka_partition", "kafka_offset")
 _RATING_ORDER = ("rated_at", "sent_at", "interaction_id")
 
 
+#: What refreshing leaves behind.
+_TEMPORARY = ("arrived", "further", "newest", "newer", "fresh", "listed")
+
+
 def _newest(of: str, order: Sequence[str]) -> str:
     """Return what keeps the last row of each ``of``."""
     return f"QUALIFY row_number() OVER (PARTITION BY {of} ORDER BY {', '.join(f'{c} DESC' for c in order)}) = 1"
@@ -100,6 +104,8 @@ class Warehouse:
                 "threads": _THREADS,
                 "memory_limit": f"{settings.insight.memory_megabytes}MB",
                 "temp_directory": self._spilled.name,
+                "allocator_background_threads": True,
+                "allocator_flush_threshold": "8MB",
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
             }
@@ -137,6 +143,8 @@ class Warehouse:
                 changed = [self._users(), self._titles(), self._interactions(), self._recommendations(), self._models()]
             if any(changed):
                 self.revision += 1
+                for name in _TEMPORARY:
+                    self._writer.execute(f"DROP TABLE IF EXISTS {name}")
             return any(changed)
 
     def _generation(self) -> tuple[Any, ...]:

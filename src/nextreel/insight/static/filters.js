@@ -55,7 +55,9 @@ export const learn = (labels) => Object.assign(names, labels);
 const typed = (name, value) => (["weekday", "hour", "watched"].includes(name) ? Number(value) : value);
 
 async function fill(list, name, words) {
+  const own = (list.asked = (list.asked ?? 0) + 1);
   const found = await get(`/v1/insight/choices/${name}?count=60&q=${encodeURIComponent(words)}`);
+  if (own !== list.asked) return; // another word has been asked for since
   for (const each of found) names[each.value] = each.label;
   const chosen = (state.filters[name] ?? []).filter((value) => !found.some((each) => each.value === value));
   const all = [...(words ? [] : chosen.map((value) => ({ value }))), ...found];

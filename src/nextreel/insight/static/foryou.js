@@ -49,12 +49,14 @@ export class ForYou {
     this.input = input;
     let found = [];
     let at = -1;
+    let asked = 0;
     const mark = () => {
       [...list.children].forEach((item, n) => item.setAttribute("aria-selected", String(n === at)));
       if (at >= 0) input.setAttribute("aria-activedescendant", `person-${at}`);
       else input.removeAttribute("aria-activedescendant");
     };
     const close = () => {
+      asked += 1;
       list.replaceChildren();
       input.setAttribute("aria-expanded", "false");
       at = -1;
@@ -67,7 +69,10 @@ export class ForYou {
       go({ person: value });
     };
     const search = async () => {
-      found = await get(`/v1/insight/choices/user?count=20&q=${encodeURIComponent(input.value)}`);
+      const own = ++asked;
+      const answer = await get(`/v1/insight/choices/user?count=20&q=${encodeURIComponent(input.value)}`);
+      if (own !== asked) return; // another word has been asked for since
+      found = answer;
       const items = found.map((each, n) => el("li", { role: "option", id: `person-${n}`, onmousedown: () => choose(each) }, each.label === each.value ? each.label : `${each.label} (${each.value})`));
       list.replaceChildren(...items);
       input.setAttribute("aria-expanded", String(items.length > 0));

@@ -31,13 +31,38 @@ export class View {
       throw error;
     }
     if (asking.signal.aborted) return;
-    for (const chart of this.definition.charts) this.#fill(chart, answer.charts[chart.name], answer.loaded);
+    const [now, later] = this.#byNearness();
+    for (const chart of now) this.#fill(chart, answer.charts[chart.name], answer.loaded);
+    this.#soon(later, (chart) => this.#fill(chart, answer.charts[chart.name], answer.loaded));
     this.place.dataset.revision = answer.revision;
     this.place.dataset.query = filterQuery().toString();
   }
 
+  // The charts that can be seen, and those that cannot.
+  #byNearness() {
+    const isNear = ({ name, kind }) => {
+      if (kind === "figure") return true;
+      const { top, bottom } = this.cards.get(name).table.closest(".card").getBoundingClientRect();
+      return bottom > 0 && top < innerHeight;
+    };
+    const near = new Set(this.definition.charts.filter(isNear));
+    return [[...near], this.definition.charts.filter((chart) => !near.has(chart))];
+  }
+
+  // Do something with charts one after the other, without keeping the page from answering; what comes later overtakes it.
+  #soon(charts, draw) {
+    const own = (this.turn = (this.turn ?? 0) + 1);
+    const step = ([first, ...rest]) => {
+      if (!first || own !== this.turn) return;
+      draw(first);
+      setTimeout(() => step(rest));
+    };
+    setTimeout(() => step(charts));
+  }
+
   close() {
     this.asking?.abort();
+    this.turn = -1;
     for (const { plot } of this.cards.values()) if (plot) forget(plot);
   }
 
