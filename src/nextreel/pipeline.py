@@ -1,5 +1,6 @@
 """How the stream does, for the dashboard: status, the last micro-batches, quarantine by reason with examples."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,24 +18,28 @@ from nextreel.status import status
 #: Micro-batches that are told: of the last so long, and at the most so many.
 _LAST = timedelta(minutes=15)
 _MOST = 300
-#: What reads data, and not records alone, is looked at this seldom.
-_SELDOM_SECONDS = 30.0
+#: Records are looked at this often, and data this seldom.
+_OFTEN_SECONDS, _SELDOM_SECONDS = 0.8, 30.0
 _EXAMPLES = 3
 
 
 def pipeline(settings: Settings) -> Callable[[], dict[str, Any]]:
     """Return what tells it, as JSON has it."""
-    lake = Lake(settings.lake.absolute())
-    seldom: dict[str, Any] = {}
-    asked = [float("-inf")]
+    lake, telling = Lake(settings.lake.absolute()), threading.Lock()
+    kept: dict[str, Any] = {}
+    asked = {"often": float("-inf"), "seldom": float("-inf")}
 
     def told() -> dict[str, Any]:
-        if time.monotonic() - asked[0] > _SELDOM_SECONDS:
-            asked[0] = time.monotonic()
-            seldom.update(quarantine=_quarantine(lake), five_vs=_five_vs(settings))
-        now = status(settings).as_dict()
-        rows = sum(each["rows"] for each in now["tables"])
-        return {"status": now, "rows": rows, "batches": _batches(lake)} | seldom
+        with telling:  # however many ask, it is looked at once
+            if time.monotonic() - asked["seldom"] > _SELDOM_SECONDS:
+                kept.update(quarantine=_quarantine(lake), five_vs=_five_vs(settings))
+                asked["seldom"] = time.monotonic()
+            if time.monotonic() - asked["often"] > _OFTEN_SECONDS:
+                now = status(settings).as_dict()
+                rows = sum(each["rows"] for each in now["tables"])
+                kept.update(status=now, rows=rows, batches=_batches(lake))
+                asked["often"] = time.monotonic()
+            return dict(kept)
 
     return told
 

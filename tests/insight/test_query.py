@@ -183,6 +183,7 @@ FILTERS = {
     "actor": Filters({"actor": ["Cy"]}),
     "time": Filters(since=START.date().replace(day=5), until=START.date().replace(day=20)),
     "stars": Filters(least_stars=2.0, most_stars=4.0),
+    "rating": Filters({"rating": ["4", "2.5"]}),
     "nothing": Filters({"title": ["there is none"]}),
 }
 
@@ -194,6 +195,8 @@ def filtered(rows: pd.DataFrame, fact: str, filters: Filters) -> pd.DataFrame:
                 kept = rows[name].map(
                     lambda own, chosen=chosen: bool({*(own or [])} & {*chosen}) if isinstance(own, list) else False
                 )
+            elif name == "rating":
+                kept = rows[name].isin([float(stars) for stars in chosen])
             else:
                 kept = rows[name].fillna("").isin(chosen)
             rows = rows[kept]
@@ -259,6 +262,27 @@ def test_the_first_of_many_are_the_greatest(given: tuple[Warehouse, Frames]) -> 
     assert measure(cursor, ["interactions", "viewers"], ["title"], limit=5).rows == everyone[:5]
     by_rate = measure(cursor, ["completion_rate"], ["title"], limit=5).rows
     assert [r for _, r in by_rate] == sorted((r for _, r in by_rate), reverse=True)
+
+
+def test_of_several_facts_the_greatest_of_the_first_have_the_others_figures(given: tuple[Warehouse, Frames]) -> None:
+    cursor = given[0].cursor()
+    both = ["interactions", "ratings", "mean_predicted_rating"]
+    for by in ("title", "user", "country"):
+        everyone = measure(cursor, both, [by]).rows
+        for limit in (1, 3, len(everyone)):
+            assert measure(cursor, both, [by], limit=limit).rows == everyone[:limit]
+
+
+def test_of_what_has_an_order_the_last_are_kept(given: tuple[Warehouse, Frames]) -> None:
+    cursor = given[0].cursor()
+    days = measure(cursor, ["interactions"], ["date"]).rows
+    assert measure(cursor, ["interactions"], ["date"], limit=5).rows == days[-5:]
+
+
+def test_too_many_rows_are_refused(given: tuple[Warehouse, Frames], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nextreel.insight.query.MOST_GROUPS", 10)
+    with pytest.raises(ValueError, match="more than 10 rows"):
+        measure(given[0].cursor(), ["completion_rate"], ["user", "title"], limit=1)
 
 
 @pytest.mark.parametrize("hostile", ["'; DROP TABLE users; --", "<script>", "=cmd", "\x00", "💥" * 1000, "%", "\\"])

@@ -1,6 +1,7 @@
 """The warehouse follows a lake: whatever the steps, it holds what one that begins now would."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,67 @@ def test_files_that_are_merged_are_nothing_new(home: Settings, open_warehouse: O
     filling.merge("interaction")  # what is new and what is known, in one file
     assert warehouse.refresh()
     assert len(rows(warehouse)["fact_interaction"]) == len(before["fact_interaction"]) + 1
+
+
+def test_files_of_a_batch_may_come_in_any_order(home: Settings, open_warehouse: Open) -> None:
+    filling = Filling(home.lake)
+    random_world(filling, n_deeds=200)
+    late = [path for path in filling.commit() if path.parent.parent.name == "interactions"]
+    filling.add("interaction", "last", 5.0, id_usuario="u001", id_contenido="t001", evento="play")
+    filling.commit()
+    aside = [(path, path.rename(path.with_suffix(".late"))) for path in late]
+    warehouse = open_warehouse(home)
+    warehouse.refresh()
+    assert len(rows(warehouse)["fact_interaction"]) == 1
+    for path, other in aside:
+        other.rename(path)
+    assert warehouse.refresh()
+    assert rows(warehouse) == anew(home)
+
+
+def test_of_an_interaction_that_is_sent_again_the_newest_holds(home: Settings, open_warehouse: Open) -> None:
+    filling = Filling(home.lake)
+    deed = {"id_usuario": "u1", "id_contenido": "t1", "evento": "rate"}
+    filling.add("interaction", "same", 5.0, **deed, calificacion=2.0)
+    filling.commit()
+    warehouse = open_warehouse(home)
+    warehouse.refresh()
+    filling.add("interaction", "same", 5.0, **deed, calificacion=4.5)
+    filling.commit()
+    assert warehouse.refresh()
+    assert [row[4] for row in rows(warehouse)["fact_rating"]] == [4.5]
+    assert len(rows(warehouse)["fact_interaction"]) == 1
+    assert rows(warehouse) == anew(home)
+
+
+def test_days_that_are_removed_are_gone(home: Settings, open_warehouse: Open) -> None:
+    filling = Filling(home.lake)
+    random_world(filling, n_deeds=50)
+    filling.commit()
+    warehouse = open_warehouse(home)
+    warehouse.refresh()
+    shutil.rmtree(filling.lake.files("interactions")[0].parent)
+    assert warehouse.refresh()
+    assert rows(warehouse)["fact_interaction"] == []
+    assert rows(warehouse) == anew(home)
+
+
+def test_what_cannot_be_read_of_one_keeps_nothing_of_the_others_back(home: Settings, open_warehouse: Open) -> None:
+    filling = Filling(home.lake)
+    random_world(filling, n_deeds=50)
+    filling.commit()
+    home.exports.mkdir(parents=True)
+    (home.exports / "final_recommendations.parquet").write_bytes(b"no parquet")
+    home.models.mkdir(parents=True)
+    (home.models / "decisions.jsonl").write_text("no decision\n")
+    warehouse = open_warehouse(home)
+    with pytest.raises(duckdb.Error):
+        warehouse.refresh()
+    assert len(rows(warehouse)["fact_interaction"]) == 50
+    assert warehouse.revision == 1
+    with pytest.raises(duckdb.Error):
+        warehouse.refresh()
+    assert warehouse.revision == 1
 
 
 def test_nothing_new_is_no_change(home: Settings, open_warehouse: Open) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nextreel.cli.console import Load
+from nextreel.errors import NextreelError
 
 if TYPE_CHECKING:
     from nextreel.train.job import Training
@@ -65,7 +66,13 @@ def keep_training(load: Load) -> None:
     def done(training: "Training") -> None:
         verdict = training.verdict
         _tell(f"{training.version} {'is current' if verdict.promoted else 'was refused'}: {verdict.why}")
-        _tell(f"recommendations in {publish(training, given)[1]}")
+        try:
+            _tell(f"recommendations in {publish(training, given)[1]}")
+        except (
+            NextreelError,
+            OSError,
+        ) as error:  # the model is learned: that it cannot be written out is no reason to end
+            _tell(f"recommendations were not written: {error}")
 
     with running_spark(given) as spark:
         run(spark, given, threading.Event().wait, _tell, done)

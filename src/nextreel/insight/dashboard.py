@@ -13,7 +13,6 @@ from typing import Any
 
 import duckdb
 
-from nextreel.errors import NextreelError
 from nextreel.insight.cuts import Cuts, shared
 from nextreel.insight.metrics import BY_NAME as METRIC
 from nextreel.insight.metrics import DIMENSION, Ratio
@@ -157,7 +156,7 @@ class Dashboard:
                 self._warehouse.refresh()
                 self.trouble = ""
                 self.is_loaded = True
-            except (NextreelError, OSError, duckdb.Error, ValueError) as error:  # the next look may be luckier
+            except Exception as error:  # whatever is wrong with a file: the next look may be luckier
                 if str(error) != self.trouble:
                     _LOG.warning("the figures stay as they are: %s", error)
                 self.trouble = str(error)
@@ -192,4 +191,7 @@ def _key(filters: Filters) -> tuple[Any, ...]:
 
 
 def _text(value: Any) -> str:
+    """Return a value as the page's filters have it."""
+    if isinstance(value, float):
+        return f"{value:g}"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -204,6 +204,7 @@ class Dimension:
     order: Literal["value", "metric"] = "metric"
     columns: dict[Fact, str] = field(default_factory=dict)
     text: str = ""
+    is_number: bool = False
 
     @property
     def of(self) -> Literal["title", "user"] | None:
@@ -243,7 +244,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("cohort", "Subscribed in", _same(_ABOUT_USERS, "u.cohort"), "dim_user[cohort]", order="value"),
     Dimension(
         "rating", "Rating", {"rating": "f.rating::DOUBLE", "recommendation": "round(f.predicted_rating * 2) / 2"},
-        "fact_rating[rating]", order="value", columns={"recommendation": "fact_recommendation[stars]"},
+        "fact_rating[rating]", order="value", columns={"recommendation": "fact_recommendation[stars]"}, is_number=True,
     ),
     Dimension("rank", "Rank", {"recommendation": "f.rank"}, "fact_recommendation[rank]", order="value"),
     Dimension("verb", "Interaction", {"interaction": "f.verb"}, "fact_interaction[verb]"),
@@ -273,7 +274,8 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Dimension("judged", "Judged", {"model": "f.judged"}, "model_metric[judged]"),
     Dimension("segment", "Segment", {"model": "f.segment"}, "model_metric[segment]"),
     Dimension(
-        "predicted", "Predicted rating", {"calibration": "f.predicted"}, "model_calibration[predicted]", order="value"
+        "predicted", "Predicted rating", {"calibration": "f.predicted"}, "model_calibration[predicted]", order="value",
+        is_number=True,
     ),
 )  # fmt: skip
 

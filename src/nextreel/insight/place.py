@@ -34,8 +34,9 @@ def taking_place(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         yield fresh
         for path in (*fresh.rglob("*"), fresh):
             sync(path)
-        for name in names:
-            _take_place(fresh / name, folder / name)
+        with changing(folder):  # those of one export together
+            for name in names:
+                _take_place(fresh / name, folder / name)
         sync(folder)
 
 

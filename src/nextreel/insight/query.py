@@ -29,6 +29,8 @@ _STARS: dict[Fact, str] = {"rating": "f.rating", "recommendation": "f.predicted_
 
 #: Rows of an answer, at the most.
 MOST_ROWS = 10_000
+#: Rows that are put in order, at the most.
+MOST_GROUPS = 200_000
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,15 @@ def measure(
 ) -> Answer:
     """Return metrics for each combination of the dimensions' values that there is.
 
-    Rows are in the order of the dimensions where those have one, else by the first metric, the greatest first, and
-    then by the values. A value that is not known is None. What is summed up for it stays in ``cuts``. Raises `KeyError`
-    for a name that there is not, `ValueError` for a dimension that a metric does not have.
+    Rows are in the order of the dimensions where those have one, the last of them, else by the first metric, the
+    greatest first, and then by the values. A value that is not known is None. What is summed up for it stays in
+    ``cuts``. Raises `KeyError` for a name that there is not, `ValueError` for a dimension that a metric does not have,
+    and for too many rows.
     """
     filters = (filters or Filters()).without(by)
     parts = needed(metrics)
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
-    first: list[tuple[Any, ...]] = []
+    first: list[tuple[Any, ...]] | None = None
     for fact in dict.fromkeys(metric.fact for metric in parts.values()):
         names = [name for name, metric in parts.items() if metric.fact == fact]
         own = [name for name in by if fact in DIMENSION[name].sql]
@@ -90,16 +93,27 @@ def measure(
             missing = next(name for name in by if name not in own)
             raise ValueError(f"{BY_NAME[names[0]].title} is not known by {DIMENSION[missing].title.lower()}")
         query, values = _query(fact, names, by if own == list(by) else (), filters, cuts)
-        if by and metrics[0] == names[0] and not _has_order(by):
+        if first is None and by and metrics[0] == names[0] and not _has_order(by):
             query += f" ORDER BY m0 DESC NULLS LAST, {_places(by)} LIMIT {limit:d}"
-        elif len(first) == limit and len(by) == 1 and own == list(by):  # of the others, what goes with those
-            query = f"SELECT * FROM ({query}) WHERE list_contains(?, b0::VARCHAR)"
-            values = [*values, [str(row[0]) for row in first]]
-        rows = connection.execute(query, values).fetchall()
-        first = first or rows
+            rows = first = connection.execute(query, values).fetchall()
+        else:
+            if first is not None and len(first) == limit and len(by) == 1 and own == list(by):
+                # The greatest are known: of this fact, what goes with them.
+                query = f"SELECT * FROM ({query}) WHERE list_contains(?::VARCHAR[], coalesce(b0::VARCHAR, ''))"
+                values = [*values, [_text(row[0]) for row in first]]
+            rows = connection.execute(f"{query} LIMIT {MOST_GROUPS + 1}", values).fetchall()
+            if len(rows) > MOST_GROUPS:
+                raise ValueError(f"there are more than {MOST_GROUPS:,} rows: ask for fewer dimensions, or filter")
         _gather(groups, rows, names, len(by) if own == list(by) else 0)
     ordered = sorted(_rows(groups, metrics, len(by)), key=_order(by))
-    return Answer([*by, *metrics], ordered[:limit])
+    return Answer([*by, *metrics], ordered[-limit:] if _has_order(by) else ordered[:limit])
+
+
+def _text(value: Any) -> str:
+    """Return a value as SQL casts it; what is not known is empty."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def needed(metrics: Sequence[str]) -> dict[str, Metric]:
@@ -241,6 +255,9 @@ def _condition(fact: Fact, dimension: Dimension) -> str:
     """Return what holds for rows of a fact that have any of the values of a dimension; "" is what is not known."""
     sql = (dimension.text or "{}").format(dimension.sql[fact])
     chosen = f"list_contains(?::VARCHAR[], coalesce(({sql})::VARCHAR, ''))"
+    if dimension.is_number:  # 4 and 4.0 are the same
+        stars = "[if(x = '', -1, TRY_CAST(x AS DOUBLE)) FOR x IN ?::VARCHAR[]]"
+        chosen = f"list_contains({stars}, coalesce({sql}, -1))"
     if dimension.through is not None:
         own = "t" if fact == "title" else "f"
         return f"{own}.title_key IN (SELECT title_key FROM {dimension.through} WHERE {chosen})"

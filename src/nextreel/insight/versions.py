@@ -62,7 +62,7 @@ def model_tables(store: ModelStore, versions: Sequence[str], decisions: Sequence
             "why": decision.why if decision else None,
         }
         rows["model_metrics"] += [told | row for row in _metrics(facts)]
-        rows["model_calibration_rows"] += [own | row for row in facts.get("evaluation", {}).get("calibration", ())]
+        rows["model_calibration_rows"] += [own | row for row in (facts.get("evaluation") or {}).get("calibration", ())]
     return {name: pa.Table.from_pylist(rows[name], schema) for name, schema in VERSIONS_SCHEMAS.items()}
 
 

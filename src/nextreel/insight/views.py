@@ -85,7 +85,9 @@ VIEWS: tuple[View, ...] = (
             *_figures("titles", "interactions", "ratings", "mean_rating"),
             Chart("popular_titles", "Most popular titles", "bars", ("interactions", "mean_rating"), ("title",), 12),
             Chart("rating_values", "Ratings given", "columns", ("ratings",), ("rating",)),
-            Chart("genre_trends", "Genres over time", "lines", ("interactions",), ("month", "genre"), wide=True),
+            Chart(
+                "genre_trends", "Genres over time", "lines", ("interactions",), ("month", "genre"), 10_000, wide=True,
+            ),
             Chart("genres", "Genres", "bars", ("interactions", "mean_rating"), ("genre",), 20),
             Chart("types", "Movies against series", "shares", ("interactions",), ("type",)),
             Chart("decades", "Decades", "columns", ("interactions",), ("decade",)),

@@ -1,14 +1,14 @@
 """The star in memory, for figures within milliseconds: it follows the lake, the exports and the model store.
 
-Rows of the lake are read once, as they come: by the names of files, and where files were merged, by the offsets in
-Kafka of what is in them. Newer events of users and titles take the place of older ones, as training has it
+Files of the lake are read once, as they come. What is read again, as when files were merged, changes nothing: the
+newest event of a user, a title or an interaction holds, in whatever order they are read, as training has it
 (`nextreel.lake.tables.latest`, `nextreel.ratings.observed`). Whoever asks meanwhile sees what was there before.
 """
 
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -37,12 +37,11 @@ CREATE OR REPLACE TABLE titles (title_key INTEGER, content_id VARCHAR, title VAR
 CREATE OR REPLACE TABLE title_genres (title_key INTEGER, genre VARCHAR);
 CREATE OR REPLACE TABLE title_people (title_key INTEGER, role VARCHAR, person VARCHAR);
 CREATE OR REPLACE TABLE interactions (interaction_id VARCHAR, user_key INTEGER, title_key INTEGER,
-    happened_at TIMESTAMP, month DATE, verb verb, percent_watched FLOAT, device VARCHAR);
+    happened_at TIMESTAMP, month DATE, verb verb, percent_watched FLOAT, device VARCHAR, sent_at TIMESTAMP);
 CREATE OR REPLACE TABLE ratings (user_key INTEGER, title_key INTEGER, rating FLOAT, rated_at TIMESTAMP, month DATE,
     sent_at TIMESTAMP, interaction_id VARCHAR);
 CREATE OR REPLACE TABLE recommendations (user_key INTEGER, title_key INTEGER, rank INTEGER, predicted_rating FLOAT,
     model_version VARCHAR);
-CREATE OR REPLACE TABLE reached (kafka_topic VARCHAR, kafka_partition INTEGER, next_offset BIGINT);
 """
 
 _TIME = "make_timestamp(epoch_us({}))"
@@ -51,7 +50,7 @@ _RATING_ORDER = ("rated_at", "sent_at", "interaction_id")
 
 
 #: What refreshing leaves behind.
-_TEMPORARY = ("arrived", "further", "newest", "newer", "fresh", "listed")
+_TEMPORARY = ("arrived", "came", "newest", "newer", "fresh", "listed")
 
 
 def _newest(of: str, order: Sequence[str]) -> str:
@@ -71,9 +70,8 @@ _TITLE = f"""SELECT id AS content_id, titulo AS title, type, decada_lanzamiento 
     {_TIME.format("kafka_timestamp")} AS sent_at, kafka_partition, kafka_offset FROM arrived"""
 _INTERACTION = f"""SELECT a.id AS interaction_id, user_key, title_key, {_TIME.format("a.timestamp")} AS happened_at,
     evento AS verb, porcentaje_visto::FLOAT AS percent_watched, dispositivo AS device, calificacion::FLOAT AS rating,
-    {_TIME.format("a.kafka_timestamp")} AS sent_at FROM arrived a
-    JOIN users u ON u.user_id = a.id_usuario JOIN titles t ON t.content_id = a.id_contenido
-    {_newest("a.id", ("a.kafka_timestamp", "a.kafka_partition", "a.kafka_offset"))}"""
+    {_TIME.format("a.kafka_timestamp")} AS sent_at, a.kafka_partition, a.kafka_offset FROM arrived a
+    JOIN users u ON u.user_id = a.id_usuario JOIN titles t ON t.content_id = a.id_contenido"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,12 @@ class Warehouse:
         self._writer = self.cursor()
         #: Counts changes: who has asked at one need not ask again before the next.
         self.revision = 0
-        self._begin(self._generation())
+        self._known: tuple[Any, ...] = ()
+        self._seen: dict[str, set[Path]] = {}
+        self._exported: tuple[int, ...] = ()
+        self._decided: tuple[Any, ...] = ()
+        with self._transaction():
+            self._make_tables()
 
     def __enter__(self) -> Self:
         return self
@@ -135,17 +138,46 @@ class Warehouse:
         return found
 
     def refresh(self) -> bool:
-        """Take in what is new; tell whether anything was."""
+        """Take in what is new of the lake, the exports and the models; tell whether anything was.
+
+        What cannot be read of one keeps nothing of the others back; then its error is raised in the end.
+        """
         with self._refreshing:
-            if (generation := self._generation()) != self._known_generation:
-                self._begin(generation)
-            with self._transaction():
-                changed = [self._users(), self._titles(), self._interactions(), self._recommendations(), self._models()]
+            errors: list[Exception] = []
+            changed = [self._tried(part, errors) for part in (self._follow_lake, self._follow_exports, self._models)]
             if any(changed):
                 self.revision += 1
                 for name in _TEMPORARY:
                     self._writer.execute(f"DROP TABLE IF EXISTS {name}")
+            if errors:
+                raise errors[0]
             return any(changed)
+
+    @staticmethod
+    def _tried(part: Callable[[], bool], errors: list[Exception]) -> bool:
+        try:
+            return part()
+        except Exception as error:  # which it is, whoever asked to refresh will say
+            errors.append(error)
+            return False
+
+    def _follow_lake(self) -> bool:
+        generation = self._generation()
+        gone = {file.parent for own in self._seen.values() for file in own if not file.parent.exists()}
+        anew = bool(gone) or generation != self._known
+        before = self._seen
+        self._seen = {} if anew else {table: set(files) for table, files in before.items()}
+        try:
+            with self._transaction():
+                if anew:
+                    self._make_tables()
+                changed = [self._users(), self._titles(), self._interactions()]
+        except BaseException:
+            self._seen = before
+            raise
+        if anew:
+            self._known, self._exported, self._decided = generation, (), ()
+        return anew or any(changed)
 
     def _generation(self) -> tuple[Any, ...]:
         """Return what changes where the lake is another one, or its topics were made anew."""
@@ -153,34 +185,28 @@ class Warehouse:
         place = self._lake.checkpoint.stat().st_ino if self._lake.checkpoint.exists() else 0
         return topics, place
 
-    def _begin(self, generation: tuple[Any, ...]) -> None:
-        """Make the tables, empty."""
-        self._known_generation = generation
-        self._seen: dict[str, set[str]] = {}
-        self._exported: tuple[int, ...] = ()
-        self._decided: tuple[Any, ...] = ()
-        with self._transaction():
-            verbs = ", ".join(f"'{verb}'" for verb in Verb)
-            self._writer.execute(f"CREATE TYPE IF NOT EXISTS verb AS ENUM ({verbs})")
-            self._writer.execute(_TABLES)
-            for name, schema in VERSIONS_SCHEMAS.items():
-                self._writer.register("fresh_rows", schema.empty_table())
-                self._writer.execute(f"CREATE OR REPLACE TABLE {name} AS FROM fresh_rows")
-                self._writer.unregister("fresh_rows")
-            for table in STAR:
-                columns = ", ".join(f'"{column.name}"' for column in table.columns)
-                self._writer.execute(f"CREATE OR REPLACE VIEW {table.name} ({columns}) AS {table.sql}")
+    def _make_tables(self) -> None:
+        verbs = ", ".join(f"'{verb}'" for verb in Verb)
+        self._writer.execute(f"CREATE TYPE IF NOT EXISTS verb AS ENUM ({verbs})")
+        self._writer.execute(_TABLES)
+        for name, schema in VERSIONS_SCHEMAS.items():
+            self._writer.register("fresh_rows", schema.empty_table())
+            self._writer.execute(f"CREATE OR REPLACE TABLE {name} AS FROM fresh_rows")
+            self._writer.unregister("fresh_rows")
+        for table in STAR:
+            columns = ", ".join(f'"{column.name}"' for column in table.columns)
+            self._writer.execute(f"CREATE OR REPLACE VIEW {table.name} ({columns}) AS {table.sql}")
 
     @contextmanager
-    def _transaction(self) -> Any:
+    def _transaction(self) -> Iterator[None]:
         self._writer.execute("BEGIN")
         try:
             yield
+            self._writer.execute("COMMIT")
         except BaseException:
-            self._writer.execute("ROLLBACK")
-            self._seen.clear()  # what was read is not there
+            with suppress(duckdb.Error):  # a commit that failed has ended it
+                self._writer.execute("ROLLBACK")
             raise
-        self._writer.execute("COMMIT")
 
     def _users(self) -> bool:
         return self._arrived([TABLES["user"]]) and self._newest(_USERS)
@@ -188,7 +214,8 @@ class Warehouse:
     def _titles(self) -> bool:
         if not self._arrived([TABLES[kind] for kind in TITLE_TYPES]):
             return False
-        self._newest(_TITLES)
+        if not self._newest(_TITLES):
+            return False
         self._writer.execute("DELETE FROM title_genres WHERE title_key IN (SELECT title_key FROM fresh)")
         self._writer.execute("DELETE FROM title_people WHERE title_key IN (SELECT title_key FROM fresh)")
         self._writer.execute("INSERT INTO title_genres SELECT DISTINCT title_key, unnest(genres) FROM fresh")
@@ -204,26 +231,33 @@ class Warehouse:
         for dimension, column in ((_USERS, "id_usuario"), (_TITLES, "id_contenido")):
             self._name_unknown(dimension, f"SELECT DISTINCT {column} FROM arrived")
         run = self._writer.execute
-        run(f"CREATE OR REPLACE TEMP TABLE fresh AS {_INTERACTION}")
-        run("DELETE FROM fresh WHERE interaction_id IN (SELECT interaction_id FROM interactions)")
+        run(f"CREATE OR REPLACE TEMP TABLE came AS {_INTERACTION}")
+        order = ("sent_at", "kafka_partition", "kafka_offset")
+        run(f"CREATE OR REPLACE TEMP TABLE fresh AS FROM came {_newest('interaction_id', order)}")
+        same = "i.interaction_id = fresh.interaction_id AND i.sent_at"
+        run(f"DELETE FROM fresh USING interactions i WHERE {same} >= fresh.sent_at")
+        run(f"DELETE FROM interactions i USING fresh WHERE {same} < fresh.sent_at")
         run(
             "INSERT INTO interactions SELECT interaction_id, user_key, title_key, happened_at, "
-            "date_trunc('month', happened_at), verb, percent_watched, device FROM fresh"
+            "date_trunc('month', happened_at), verb, percent_watched, device, sent_at FROM fresh"
         )
         run(
             "CREATE OR REPLACE TEMP TABLE newer AS SELECT user_key, title_key, rating, happened_at AS rated_at, "
-            "date_trunc('month', happened_at)::DATE AS month, sent_at, interaction_id FROM fresh WHERE verb = 'rate' "
+            "date_trunc('month', happened_at)::DATE AS month, sent_at, interaction_id FROM came WHERE verb = 'rate' "
             + _newest("user_key, title_key", _RATING_ORDER)
         )
         run(
             "DELETE FROM newer USING ratings r WHERE r.user_key = newer.user_key AND r.title_key = newer.title_key AND "
-            "(r.rated_at, r.sent_at, r.interaction_id) > (newer.rated_at, newer.sent_at, newer.interaction_id)"
+            "(r.rated_at, r.sent_at, r.interaction_id) >= (newer.rated_at, newer.sent_at, newer.interaction_id)"
         )
         run("DELETE FROM ratings USING newer n WHERE ratings.user_key = n.user_key AND ratings.title_key = n.title_key")
         run("INSERT INTO ratings FROM newer")
-        return True
+        return self._any("fresh") or self._any("newer")
 
-    def _recommendations(self) -> bool:
+    def _any(self, table: str) -> bool:
+        return bool(self._writer.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
+
+    def _follow_exports(self) -> bool:
         path = self._exports / PARQUET
         try:
             about = path.stat()
@@ -233,6 +267,12 @@ class Warehouse:
         if stamp == self._exported:
             return False
         files = sorted(str(part) for part in path.glob("*.parquet")) if path.is_dir() else [str(path)]
+        with self._transaction():
+            self._recommendations(files)
+        self._exported = stamp
+        return True
+
+    def _recommendations(self, files: list[str]) -> None:
         run = self._writer.execute
         run("CREATE OR REPLACE TEMP TABLE listed AS FROM read_parquet(?)", [files])
         self._name_unknown(_USERS, "SELECT DISTINCT user_id FROM listed")
@@ -243,17 +283,15 @@ class Warehouse:
             "JOIN users USING (user_id) JOIN titles USING (content_id)",
             [exported_version(self._exports)],
         )
-        run("DROP TABLE listed")
-        self._exported = stamp
-        return True
 
     def _models(self) -> bool:
         decisions, versions = self._store.decisions(), self._store.versions()
         decided = len(decisions), tuple(versions), self._store.current()
         if decided == self._decided:
             return False
-        for name, table in model_tables(self._store, versions, decisions).items():
-            self._replace(name, table)
+        with self._transaction():
+            for name, table in model_tables(self._store, versions, decisions).items():
+                self._replace(name, table)
         self._decided = decided
         return True
 
@@ -272,29 +310,18 @@ class Warehouse:
                 return False
             self._writer.register("shape", pa.unify_schemas([SCHEMAS[table] for table in new]).empty_table())
             self._writer.execute(
-                "CREATE OR REPLACE TEMP TABLE arrived AS SELECT a.* FROM (FROM shape UNION ALL BY NAME "
-                "FROM read_parquet(?, union_by_name = true, hive_partitioning = false)) a "
-                "LEFT JOIN reached USING (kafka_topic, kafka_partition) WHERE kafka_offset >= coalesce(next_offset, 0)",
+                "CREATE OR REPLACE TEMP TABLE arrived AS FROM shape UNION ALL BY NAME "
+                "FROM read_parquet(?, union_by_name = true, hive_partitioning = false)",
                 [files],
             )
             self._writer.unregister("shape")
         for table, found in new.items():
-            self._seen.setdefault(table, set()).update(file.name for file in found)
-        self._writer.execute(
-            "CREATE OR REPLACE TEMP TABLE further AS SELECT kafka_topic, kafka_partition, max(kafka_offset) + 1 AS n "
-            "FROM arrived GROUP BY ALL"
-        )
-        self._writer.execute(
-            "DELETE FROM reached USING further f WHERE reached.kafka_topic = f.kafka_topic AND "
-            "reached.kafka_partition = f.kafka_partition"
-        )
-        self._writer.execute("INSERT INTO reached FROM further")
-        ((n,),) = self._writer.execute("SELECT count(*) FROM arrived").fetchall()
-        return bool(n)
+            self._seen.setdefault(table, set()).update(found)
+        return True
 
     def _new_files(self, table: str) -> list[Path]:
         seen = self._seen.get(table, set())
-        return [file for file in self._lake.files(table) if file.name not in seen]
+        return [file for file in self._lake.files(table) if file not in seen]
 
     def _newest(self, dimension: _Dimension) -> bool:
         """Let newer events of ``arrived`` take the place of what is known; they are in ``fresh`` then."""
@@ -311,7 +338,7 @@ class Warehouse:
         )
         run(f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM fresh)")
         run(f"INSERT INTO {table} BY NAME FROM fresh")
-        return True
+        return self._any("fresh")
 
     def _name_unknown(self, dimension: _Dimension, ids: str) -> None:
         """Let there be a row for each id that a fact names and no event has told of."""

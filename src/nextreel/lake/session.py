@@ -3,10 +3,12 @@
 import hashlib
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,13 +90,16 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     builder = SparkSession.builder
     for key, value in conf.items():
         builder = builder.config(key, value)
-    fresh = SparkContext._gateway is None
+    fresh, interrupted = SparkContext._gateway is None, signal.getsignal(signal.SIGINT)
     with _output_to(_log(settings)), jvm.environment(environment):
         try:
             with spark_errors(settings):  # their text lies in the JVM
                 if fresh:
                     jvm.launch(conf)
                 spark = builder.getOrCreate()
+            if threading.current_thread() is threading.main_thread():
+                # Spark's own cancels what runs, which then ends as a failure; Ctrl-C is to end the command.
+                signal.signal(signal.SIGINT, interrupted)
             # It would print a traceback where the JVM is gone, which whoever misses it says in a line.
             vars(spark.sparkContext._accumulatorServer)["handle_error"] = lambda *_: None
             return spark

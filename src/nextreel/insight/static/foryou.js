@@ -12,6 +12,7 @@ export class ForYou {
   constructor(place) {
     this.place = place;
     this.likes = new Set();
+    this.names = new Map();
     this.rows = el("div", { "aria-live": "off" });
     this.about = el("p", { class: "quiet" });
     this.place.replaceChildren(
@@ -26,9 +27,11 @@ export class ForYou {
   }
 
   async refresh() {
+    const own = (this.turn = (this.turn ?? 0) + 1);
     if (!state.person && !this.likes.size) await this.#pickFirst();
-    const rows = await this.#lists();
-    if (this.isClosed) return;
+    const person = state.person;
+    const rows = await this.#lists(person);
+    if (this.isClosed || own !== this.turn || person !== state.person) return; // another is asked for since
     this.#show(rows);
   }
 
@@ -36,7 +39,7 @@ export class ForYou {
     const [first] = await get("/v1/insight/choices/user?count=1");
     if (first) {
       state.person = first.value;
-      this.name = first.label;
+      this.names.set(first.value, first.label);
     }
   }
 
@@ -64,7 +67,7 @@ export class ForYou {
     };
     const choose = ({ value, label }) => {
       close();
-      this.name = label;
+      this.names.set(value, label);
       this.likes.clear();
       go({ person: value });
     };
@@ -105,7 +108,6 @@ export class ForYou {
         button.addEventListener("click", () => {
           if (!this.likes.delete(value)) this.likes.add(value);
           if (this.likes.size) {
-            this.name = "";
             go({ person: "" });
           } else this.refresh();
         });
@@ -117,8 +119,7 @@ export class ForYou {
   }
 
   // Return [title, what it says, answer] of each row.
-  async #lists() {
-    const person = state.person;
+  async #lists(person) {
     if (!person) {
       const preferences = { genres: [...this.likes] };
       const top = await post("/v1/recommendations", { preferences, count: COUNT, explain: true });
@@ -146,7 +147,7 @@ export class ForYou {
 
   #show(rows) {
     const [, , top] = rows[0];
-    if (document.activeElement !== this.input) this.input.value = state.person ? (this.name ?? state.person) : "";
+    if (document.activeElement !== this.input) this.input.value = state.person ? (this.names.get(state.person) ?? state.person) : "";
     for (const button of this.place.querySelectorAll("[data-genre]")) button.setAttribute("aria-pressed", String(this.likes.has(button.dataset.genre)));
     this.about.textContent = `${STRATEGIES[top.strategy] ?? top.strategy}; model ${top.model}`;
     this.rows.replaceChildren(...rows.filter(([, , answer]) => answer.items.length).map((row) => this.#reel(...row)));
