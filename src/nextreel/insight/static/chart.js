@@ -208,7 +208,7 @@ function shares(chart, data, metrics) {
   return {
     series: [{
       id: "shares", type: "pie", radius: ["38%", "60%"], avoidLabelOverlap: true, minShowLabelAngle: 4,
-      label: { color: css("--text"), overflow: "none", formatter: (p) => `${cut(p.name, 16)}${share(p.value)}` },
+      label: { color: css("--text"), overflow: "none", alignTo: "edge", edgeDistance: 2, formatter: (p) => `${cut(p.name, 16)}${share(p.value)}` },
       data: data.rows.map((row) => ({ ...item(chart, row, row[1], text), name: called(chart.by[0], row[0], data.labels) })),
     }],
   };
@@ -224,8 +224,9 @@ function funnel(chart, data, metrics) {
     series: [{
       id: "funnel", type: "bar", barMaxWidth: 46, itemStyle: { borderRadius: [0, 6, 6, 0] },
       data: rows.map((row) => ({ value: row[1], tooltip: { formatter: () => text(row) } })),
-      label: { show: true, position: "insideLeft", color: isDark() ? "#14101f" : "#ffffff", formatter: (p) => text(rows[p.dataIndex]).split(": ")[1] },
+      label: { show: true, position: "right", color: css("--quiet"), formatter: (p) => text(rows[p.dataIndex]).split(": ")[1] },
     }],
+    grid: { left: 8, right: 110, top: 16, bottom: 8, containLabel: true },
   };
 }
 
