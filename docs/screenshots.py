@@ -24,7 +24,6 @@ _PICTURES = [
     ("recommendations", "wide", "light"),
     ("engagement", "wide", "dark"),
     ("model", "wide", "light"),
-    ("pipeline", "wide", "dark"),
     ("content", "phone", "light"),
 ]
 _COUNTS = {"users": 2_000, "movies": 600, "series": 300, "interactions": 60_000}

@@ -112,7 +112,8 @@ def settle(page: Page) -> None:
             """() => {
                 const asked = new URLSearchParams(location.search);
                 for (const name of ["view", "person"]) asked.delete(name);
-                return document.querySelector("main").dataset.query === asked.toString();
+                const { query, drawn } = document.querySelector("main").dataset;
+                return query === asked.toString() && drawn === "true";
             }"""
         )
     else:

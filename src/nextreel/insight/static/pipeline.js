@@ -94,7 +94,7 @@ export class Pipeline {
       tooltip: { trigger: "axis", renderMode: "richText", confine: true, backgroundColor: css("--card"), textStyle: { color: css("--text") } },
       xAxis: { type: "time", axisLabel: { ...text, hideOverlap: true }, splitLine: { show: false } },
       yAxis: { type: "value", axisLabel: { ...text, hideOverlap: true }, splitLine: { lineStyle: { color: css("--line") } }, splitNumber: 4 },
-      series: wanted.map(([label, column]) => ({ id: column, name: label, type: "line", showSymbol: false, data: batches.map((b) => [Date.parse(b.committed_at), b[column]]) })),
+      series: wanted.map(([label, column]) => ({ id: column, name: label, type: "line", showSymbol: batches.length < 3, data: batches.map((b) => [Date.parse(b.committed_at), b[column]]) })),
     });
   }
 }

@@ -35,6 +35,7 @@ export class View {
     for (const chart of now) this.#fill(chart, answer.charts[chart.name], answer.loaded);
     this.#soon(later, (chart) => this.#fill(chart, answer.charts[chart.name], answer.loaded));
     this.place.dataset.revision = answer.revision;
+    this.place.dataset.drawn = String(later.length === 0);
     this.place.dataset.query = filterQuery().toString();
   }
 
@@ -53,7 +54,11 @@ export class View {
   #soon(charts, draw) {
     const own = (this.turn = (this.turn ?? 0) + 1);
     const step = ([first, ...rest]) => {
-      if (!first || own !== this.turn) return;
+      if (own !== this.turn) return;
+      if (!first) {
+        this.place.dataset.drawn = "true";
+        return;
+      }
       draw(first);
       setTimeout(() => step(rest));
     };
