@@ -33,6 +33,16 @@ def anew(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
         return rows(warehouse)
 
 
+def filled(home: Settings, open_warehouse: Open) -> tuple[Filling, Warehouse]:
+    """Return a small lake and a warehouse that holds all of it."""
+    filling = Filling(home.lake)
+    random_world(filling, n_deeds=50)
+    filling.commit()
+    warehouse = open_warehouse(home)
+    warehouse.refresh()
+    return filling, warehouse
+
+
 def test_step_by_step_it_holds_what_one_that_begins_now_would(home: Settings, open_warehouse: Open) -> None:
     whole = Filling(home.lake)
     random_world(whole)
@@ -99,11 +109,7 @@ def test_of_an_interaction_that_is_sent_again_the_newest_holds(home: Settings, o
 
 
 def test_days_that_are_removed_are_gone(home: Settings, open_warehouse: Open) -> None:
-    filling = Filling(home.lake)
-    random_world(filling, n_deeds=50)
-    filling.commit()
-    warehouse = open_warehouse(home)
-    warehouse.refresh()
+    filling, warehouse = filled(home, open_warehouse)
     shutil.rmtree(filling.lake.files("interactions")[0].parent)
     assert warehouse.refresh()
     assert rows(warehouse)["fact_interaction"] == []
@@ -163,11 +169,7 @@ def test_a_lake_that_begins_anew_is_read_anew(home: Settings, open_warehouse: Op
 
 
 def test_where_a_file_cannot_be_read_nothing_is_lost(home: Settings, open_warehouse: Open) -> None:
-    filling = Filling(home.lake)
-    random_world(filling, n_deeds=50)
-    filling.commit()
-    warehouse = open_warehouse(home)
-    warehouse.refresh()
+    filling, warehouse = filled(home, open_warehouse)
     before = rows(warehouse)
     filling.add("interaction", "late", 5.0, id_usuario="u001", id_contenido="t001", evento="play")
     (*_, path) = filling.commit()
@@ -182,11 +184,7 @@ def test_where_a_file_cannot_be_read_nothing_is_lost(home: Settings, open_wareho
 
 
 def test_whoever_asks_while_it_refreshes_sees_what_was_there(home: Settings, open_warehouse: Open) -> None:
-    filling = Filling(home.lake)
-    random_world(filling, n_deeds=50)
-    filling.commit()
-    warehouse = open_warehouse(home)
-    warehouse.refresh()
+    filling, warehouse = filled(home, open_warehouse)
     asking = warehouse.cursor()
     asking.execute("BEGIN")
     ((before,),) = asking.execute("SELECT count(*) FROM interactions").fetchall()

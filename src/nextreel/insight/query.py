@@ -21,8 +21,8 @@ _TABLES: dict[Fact, str] = {
     "rating": "ratings f",
     "title": "titles t",
     "user": "users u",
-    "model": "model_metrics f",
-    "calibration": "model_calibration_rows f",
+    "model": "model_metric f",
+    "calibration": "model_calibration f",
 }
 _TIMES: dict[Fact, str] = {"interaction": "f.happened_at", "rating": "f.rated_at"}
 _STARS: dict[Fact, str] = {"rating": "f.rating", "recommendation": "f.predicted_rating"}

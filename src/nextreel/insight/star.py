@@ -7,7 +7,18 @@ dimensions. A title has several genres and people: they are in bridges, a row ea
 from dataclasses import dataclass
 from typing import Literal
 
+import pyarrow as pa
+
 Kind = Literal["string", "whole", "number", "date", "time", "flag"]
+
+_ARROW: dict[Kind, pa.DataType] = {
+    "string": pa.string(),
+    "whole": pa.int64(),
+    "number": pa.float64(),
+    "date": pa.date32(),
+    "time": pa.timestamp("us"),
+    "flag": pa.bool_(),
+}
 
 
 @dataclass(frozen=True)
@@ -22,12 +33,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the star, and the SQL that selects its columns, in their order, from the warehouse's tables."""
+    """A table of the star, and the SQL that selects its columns, in their order, from the warehouse's tables.
+
+    Without SQL it is such a table itself.
+    """
 
     name: str
     doc: str
     columns: tuple[Column, ...]
-    sql: str
+    sql: str = ""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its columns in Arrow's types."""
+        return pa.schema([(column.name, _ARROW[column.kind]) for column in self.columns])
 
 
 _JOINED = "array_to_string({}, '|')"
@@ -179,8 +198,6 @@ STAR: tuple[Table, ...] = (
             Column("decision", "string", "what became of the version: promoted, refused or rolled back"),
             Column("why", "string", "why"),
         ),
-        """SELECT model_version, created_at, judged, metric, segment, value, low, high, is_current, decision, why
-            FROM model_metrics ORDER BY ALL""",
     ),
     Table(
         "model_calibration",
@@ -192,7 +209,6 @@ STAR: tuple[Table, ...] = (
             Column("actual", "number", "mean of the ratings that users gave"),
             Column("n_ratings", "whole", "how many those are"),
         ),
-        "SELECT model_version, is_current, predicted, actual, n_ratings FROM model_calibration_rows ORDER BY ALL",
     ),
 )
 

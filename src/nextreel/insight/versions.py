@@ -7,48 +7,22 @@ from typing import Any
 import pyarrow as pa
 
 from nextreel.errors import ModelError
+from nextreel.insight.star import STAR
 from nextreel.model.journal import Decision
 from nextreel.model.store import ModelStore
 from nextreel.model.version import Facts
 
-_TIME = pa.timestamp("us")
-
-VERSIONS_SCHEMAS: dict[str, pa.Schema] = {
-    "model_metrics": pa.schema(
-        [
-            ("model_version", pa.string()),
-            ("created_at", _TIME),
-            ("judged", pa.string()),
-            ("metric", pa.string()),
-            ("segment", pa.string()),
-            ("value", pa.float64()),
-            ("low", pa.float64()),
-            ("high", pa.float64()),
-            ("is_current", pa.bool_()),
-            ("decision", pa.string()),
-            ("why", pa.string()),
-        ]
-    ),
-    "model_calibration_rows": pa.schema(
-        [
-            ("model_version", pa.string()),
-            ("is_current", pa.bool_()),
-            ("predicted", pa.float64()),
-            ("actual", pa.float64()),
-            ("n_ratings", pa.int64()),
-        ]
-    ),
-}
+_TABLES = [table for table in STAR if not table.sql]
 
 #: Who is judged, as people know them.
 _WHO = {"als": "nextreel", "als, diverse": "nextreel, diverse"}
 
 
 def model_tables(store: ModelStore, versions: Sequence[str], decisions: Sequence[Decision]) -> dict[str, pa.Table]:
-    """Return the tables of `VERSIONS_SCHEMAS`; versions that cannot be read, or are gone by now, are left out."""
+    """Return the star's tables of models. Versions that cannot be read, or are gone by now, are left out."""
     current = store.current()
     last = {decision.version: decision for decision in decisions}
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in VERSIONS_SCHEMAS}
+    rows: dict[str, list[dict[str, Any]]] = {table.name: [] for table in _TABLES}
     for version in versions:
         try:
             facts = store.facts(version)
@@ -61,9 +35,9 @@ def model_tables(store: ModelStore, versions: Sequence[str], decisions: Sequence
             "decision": decision.deed if decision else None,
             "why": decision.why if decision else None,
         }
-        rows["model_metrics"] += [told | row for row in _metrics(facts)]
-        rows["model_calibration_rows"] += [own | row for row in (facts.get("evaluation") or {}).get("calibration", ())]
-    return {name: pa.Table.from_pylist(rows[name], schema) for name, schema in VERSIONS_SCHEMAS.items()}
+        rows["model_metric"] += [told | row for row in _metrics(facts)]
+        rows["model_calibration"] += [own | row for row in (facts.get("evaluation") or {}).get("calibration", ())]
+    return {table.name: pa.Table.from_pylist(rows[table.name], table.schema) for table in _TABLES}
 
 
 def _metrics(facts: Facts) -> Iterator[dict[str, Any]]:

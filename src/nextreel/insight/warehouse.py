@@ -19,7 +19,7 @@ import pyarrow as pa
 from nextreel.events.contract import TABLES, TITLE_TYPES, Verb
 from nextreel.insight.export import PARQUET, exported_version
 from nextreel.insight.star import STAR
-from nextreel.insight.versions import VERSIONS_SCHEMAS, model_tables
+from nextreel.insight.versions import model_tables
 from nextreel.lake.layout import SCHEMAS, Lake
 from nextreel.lake.locks import names_kept
 from nextreel.model.store import ModelStore
@@ -189,13 +189,14 @@ class Warehouse:
         verbs = ", ".join(f"'{verb}'" for verb in Verb)
         self._writer.execute(f"CREATE TYPE IF NOT EXISTS verb AS ENUM ({verbs})")
         self._writer.execute(_TABLES)
-        for name, schema in VERSIONS_SCHEMAS.items():
-            self._writer.register("fresh_rows", schema.empty_table())
-            self._writer.execute(f"CREATE OR REPLACE TABLE {name} AS FROM fresh_rows")
-            self._writer.unregister("fresh_rows")
         for table in STAR:
-            columns = ", ".join(f'"{column.name}"' for column in table.columns)
-            self._writer.execute(f"CREATE OR REPLACE VIEW {table.name} ({columns}) AS {table.sql}")
+            if table.sql:
+                columns = ", ".join(f'"{column.name}"' for column in table.columns)
+                self._writer.execute(f"CREATE OR REPLACE VIEW {table.name} ({columns}) AS {table.sql}")
+            else:
+                self._writer.register("shape", table.schema.empty_table())
+                self._writer.execute(f"CREATE OR REPLACE TABLE {table.name} AS FROM shape")
+                self._writer.unregister("shape")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
