@@ -135,7 +135,8 @@ def test_synthetic_world_goes_on_until_ctrl_c(tmp_path: Path, demo_in: list[Runn
         assert time.monotonic() < deadline, "events keep coming, and none reaches the lake"
         demo.measure()
         time.sleep(0.2)
-    (url,) = (line.strip() for line in demo.lines if line.startswith("http://127.0.0.1:"))
+    told = dict(line.split() for line in demo.lines if " http://127.0.0.1:" in line)
+    url = told["API"]
     user = urlsplit(url).path.split("/")[3]
     assert lists_of(tmp_path)[user]
     deadline = time.monotonic() + 60
@@ -144,6 +145,8 @@ def test_synthetic_world_goes_on_until_ctrl_c(tmp_path: Path, demo_in: list[Runn
         time.sleep(0.2)
     assert len(answer[1]["items"]) == 10
     assert all("reason" in item for item in answer[1]["items"])
+    with urllib.request.urlopen(told["dashboard"], timeout=10) as page:
+        assert b"<title>nextreel" in page.read()
     assert demo.peak < FOUR_GB
 
     os.killpg(demo.process.pid, signal.SIGINT)

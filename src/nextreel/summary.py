@@ -26,7 +26,7 @@ def show(console: Console, outcome: Outcome, quarantined: dict[str, int]) -> Non
     training = outcome.training
     console.print()
     console.print(_ingested(outcome, quarantined))
-    console.print(_quality(training.evaluation))
+    console.print(quality(training.evaluation))
     if not training.verdict.promoted:
         console.print(f"[bold yellow]{training.version} did not become current[/]: {escape(training.verdict.why)}")
         console.print()
@@ -75,7 +75,8 @@ def _ingested(outcome: Outcome, quarantined: dict[str, int]) -> Table:
     return table
 
 
-def _quality(evaluation: Evaluation) -> Table:
+def quality(evaluation: Evaluation) -> Table:
+    """Return how good a model is, beside its baselines, as a table for people."""
     what = "simulated ratings" if evaluation.simulated else "ratings"
     table = Table(title_justify="left", title_style="", box=box.SIMPLE_HEAD)
     table.title = f"[bold]How good it is[/], on {evaluation.n_test:,} held-out {what}"

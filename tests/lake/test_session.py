@@ -92,6 +92,39 @@ def test_who_is_interrupted_at_its_start_leaves_no_jvm(tmp_path: Path, end: sign
             train.kill()
 
 
+_AT_WORK = """
+import signal, sys, time
+from pathlib import Path
+from nextreel.lake.session import running_spark
+from nextreel.settings import load
+home = sys.argv[1]
+def slowly(rows):
+    Path(home, "begun").touch()
+    time.sleep(60)
+    yield from rows
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
+with running_spark(load({"home": home}, {})) as spark:
+    spark.range(1, numPartitions=1).mapInArrow(slowly, "id bigint").toArrow()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_while_spark_works_waits_for_nothing(tmp_path: Path, end: signal.Signals) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _AT_WORK, str(tmp_path)], stderr=pipe, text=True) as process:
+        try:
+            java = child(process, "org.apache.spark.deploy.SparkSubmit", "java")
+            while process.poll() is None and not (tmp_path / "begun").exists():
+                time.sleep(0.05)
+            process.send_signal(end)
+            _, error = process.communicate(timeout=30)
+            assert error.rstrip().endswith("KeyboardInterrupt")
+            assert not java.is_running()
+        finally:
+            process.kill()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no such processes there")
 def test_archives_that_nobody_will_finish_go(tmp_path: Path) -> None:
     old, new, own = (tmp_path / f"spark-0123.{pid}" for pid in (2**22 + 1, 2**22 + 2, os.getpid()))

@@ -228,7 +228,7 @@ def test_a_training_on_shuffled_ratings_is_refused(spark: SparkSession, home: Se
 def test_the_command_tells_a_refusal_by_its_exit_code(tmp_path: Path, rates: pa.Table) -> None:
     given = load({"home": str(tmp_path)}, {})
     fill(Lake(given.lake), shuffled(rates))
-    command = [sys.executable, "-m", "nextreel", "--set", f"home={tmp_path}", "train"]
+    command = [sys.executable, "-m", "nextreel", "--set", f"home={tmp_path}", "train", "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 3, done.stderr
     found = json.loads(done.stdout)

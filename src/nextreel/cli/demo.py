@@ -59,7 +59,10 @@ def demo(load: Load, movielens: Path | None, once: bool, as_json: bool) -> None:
         coming = "Waiting for events on the topics" if movielens else "Events keep coming"
         console.print(f"{coming}; the API follows each, and a model is made anew every minute where there are some:")
         user = quote(outcome.recommendations["user_id"][0].as_py(), safe="")
-        console.print(f"{running.serve()}/v1/users/{user}/recommendations?explain=true", soft_wrap=True)
+        url = running.serve()
+        if given.serve.dashboard:
+            console.print(f"  dashboard  {url}/?person={user}", soft_wrap=True)
+        console.print(f"  API        {url}/v1/users/{user}/recommendations?explain=true", soft_wrap=True)
         console.print("Ctrl-C ends it.")
         for latest in running.further_rounds(60.0):
             quality = latest.training.evaluation.ranking["als"].ndcg

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
-from nextreel.cli.console import LiveLine, Load, status_line
+from nextreel.cli.console import LEAST_WIDTH, LiveLine, Load, status_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,23 +25,32 @@ REFUSED = 3
 
 
 @click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print its model.json, and what was decided.")
 @click.pass_context
-def train(ctx: click.Context) -> None:
+def train(ctx: click.Context, as_json: bool) -> None:
     """Learn from the lake: evaluate, store a model version, make it current if it is good enough.
 
-    Prints its model.json, and whether it became current. Exit code 3 where it did not: the version is stored, and
-    `nextreel models promote` makes it current all the same.
+    Exit code 3 where it did not become current: the version is stored, and `nextreel models promote` makes it current
+    all the same.
     """
     from nextreel.lake.session import running_spark
     from nextreel.model.store import ModelStore
+    from nextreel.summary import quality
     from nextreel.train.job import train as run
 
     given = ctx.obj()
     with status_line("starting Spark") as status, running_spark(given) as spark:
         training = run(spark, given, status.update)
     version, verdict = training.version, training.verdict
-    facts = ModelStore(given.models).facts(version) | {"promotion": asdict(verdict)}
-    click.echo(json.dumps(facts, indent=2))
+    if as_json:
+        facts = ModelStore(given.models).facts(version) | {"promotion": asdict(verdict)}
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        console = Console()
+        console.width = max(console.width, LEAST_WIDTH)
+        console.print(quality(training.evaluation))
+    if verdict.promoted and not as_json:
+        click.echo(f"{version} is current: {verdict.why}")
     if not verdict.promoted:
         click.secho(f"{version} is stored, but did not become current: {verdict.why}", fg="yellow", err=True)
         ctx.exit(REFUSED)

@@ -16,13 +16,11 @@ from nextreel.cli.console import Load
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("powerbi"),
-    show_default=True,
-    help="Folder to write the project to.",
+    help="Folder to write the project to (default: powerbi in the home directory).",
 )
 @click.option("--check", is_flag=True, help="Write nothing: say what is wrong with the project that is there.")
 @click.pass_obj
-def powerbi(load: Load, data: str | None, output: Path, check: bool) -> None:
+def powerbi(load: Load, data: str | None, output: Path | None, check: bool) -> None:
     """Write the Power BI project: a semantic model and a report over the exported star.
 
     Open nextreel.pbip in Power BI Desktop and press Refresh. Its measures are the dashboard's, its pages the
@@ -32,10 +30,11 @@ def powerbi(load: Load, data: str | None, output: Path, check: bool) -> None:
     from nextreel.insight.powerbi_check import problems
     from nextreel.insight.star_files import FOLDER
 
+    folder = output or load().home / "powerbi"
     if check:
-        found = problems(read_project(output))
+        found = problems(read_project(folder))
         for problem in found:
             click.echo(problem, err=True)
         sys.exit(1 if found else 0)
     where = data or str((load().exports / FOLDER).absolute())
-    click.echo(write_project(output, where))
+    click.echo(write_project(folder, where))

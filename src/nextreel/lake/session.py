@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 from uuid import uuid4
 
 import pyarrow as pa
@@ -90,7 +91,7 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     builder = SparkSession.builder
     for key, value in conf.items():
         builder = builder.config(key, value)
-    fresh, interrupted = SparkContext._gateway is None, signal.getsignal(signal.SIGINT)
+    fresh, handlers = SparkContext._gateway is None, {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     with _output_to(_log(settings)), jvm.environment(environment):
         try:
             with spark_errors(settings):  # their text lies in the JVM
@@ -98,8 +99,8 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
                     jvm.launch(conf)
                 spark = builder.getOrCreate()
             if threading.current_thread() is threading.main_thread():
-                # Spark's own cancels what runs, which then ends as a failure; Ctrl-C is to end the command.
-                signal.signal(signal.SIGINT, interrupted)
+                for number, handler in handlers.items():  # Spark has put its own for the first
+                    signal.signal(number, _interrupt if handler is signal.default_int_handler else handler)
             # It would print a traceback where the JVM is gone, which whoever misses it says in a line.
             vars(spark.sparkContext._accumulatorServer)["handle_error"] = lambda *_: None
             return spark
@@ -108,6 +109,15 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
                 jvm.end()
                 _discard(_unfinished_archive(conf.get("spark.driver.extraJavaOptions")))
             raise
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Cancel what Spark runs, which whoever asked for it would else wait for, and interrupt."""
+    try:
+        if (context := SparkContext._active_spark_context) is not None:
+            context.cancelAllJobs()
+    finally:
+        raise KeyboardInterrupt
 
 
 def warm_up(spark: SparkSession) -> None:
@@ -142,6 +152,8 @@ def spark_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JError, ConnectionError) as error:
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from None
         text = str(error)
         carried = re.search(r"nextreel\.errors\.(\w+): (.+)", text)
         kind = getattr(errors, carried.group(1), None) if carried else None
@@ -154,6 +166,13 @@ def spark_errors(settings: Settings) -> Iterator[None]:
         first = (lines[1][2:] if named else lines[0]).rstrip(".")
         first = first if ended is None else f"Spark's JVM has ended with code {ended}"
         raise errors.SparkError(f"{first}. {_log(settings)} may say more.") from error
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether an error is what an interrupt left behind: jobs that were cancelled, a call that was broken off."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _log(settings: Settings) -> Path:
