@@ -74,12 +74,12 @@ def _timed(work: Callable[[], NDArray[np.int64]], rounds: int) -> tuple[float, N
 
 
 def _by_implicit(trained: Factors, ratings: Ratings, given: argparse.Namespace) -> tuple[float, NDArray[np.int64]]:
-    model = AlternatingLeastSquares(given.factors, num_threads=given.threads)
-    model.user_factors, model.item_factors = trained.users, trained.titles
     ones = np.ones(len(ratings), np.float32)
     rated = csr_matrix((ones, (ratings.user, ratings.title)), shape=(ratings.n_users, ratings.n_titles))
     everyone = np.arange(ratings.n_users)
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"):  # as implicit asks for
+        model = AlternatingLeastSquares(given.factors, num_threads=given.threads)
+        model.user_factors, model.item_factors = trained.users, trained.titles
         return _timed(lambda: model.recommend(everyone, rated, _K)[0].astype(np.int64), given.rounds)
 
 

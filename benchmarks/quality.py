@@ -81,8 +81,9 @@ def _draw_ours(rng: np.random.Generator) -> Settings:
 def _implicit(data: Ratings, given: Settings, seed: int) -> Floats:
     given = dict(given)
     matrix = _matrix(data, {name: given.pop(name) for name in ("from_stars", "weighted")})
-    model = AlternatingLeastSquares(random_state=seed, use_native=True, **given)
-    model.fit(matrix, show_progress=False)
+    with threadpool_limits(1, "blas"):  # as implicit asks for
+        model = AlternatingLeastSquares(random_state=seed, use_native=True, **given)
+        model.fit(matrix, show_progress=False)
     return np.asarray(model.user_factors @ model.item_factors.T, np.float32)
 
 

@@ -17,6 +17,13 @@ from nextreel.lake.layout import SCHEMAS, Lake
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = "2026-03-02"
 GENRES = ["Drama", "Comedy", "War", "<script>alert(1)</script>", "=cmd|' /C calc'!A0", "رومانسي", "🚀 Sci-Fi"]
+#: Names as somebody might send them who means harm, or who writes as people do.
+HOSTILE = [
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</td></table>", "=cmd|' /C calc'!A0",
+    "{a|{b}} {c} \\n {@[1]}", "%s%n${7*7}{{7*7}}", "'; DROP TABLE titles; --", "null", "__proto__", "0", "true",
+    "a\tb\nc", "\u202ereversed\u202c end", "فيلم طويل جدا عن الصحراء والبحر", "👩\u200d👩\u200d👧🚀🎬🇪🇸",
+    "日本語のとても長い題名" * 20, "x" * 500, "a\u0301\u0323\u0300" * 40,
+]  # fmt: skip
 COUNTRIES = ["Spain", "Peru", None]
 DEVICES = ["tv", "web", None]
 
@@ -62,6 +69,24 @@ class Filling:
         path = folder / f"{uuid4().hex}.parquet"
         pq.write_table(pa.Table.from_pylist(list(rows), SCHEMAS[TABLES[kind]]), path)
         return path
+
+
+def written(root: Path, kind: EventType, columns: dict[str, Any]) -> None:
+    """Write many events of a type at once; what is not among the columns is null, or the same for all."""
+    schema, n = SCHEMAS[TABLES[kind]], len(columns["id"])
+    same = {"type": kind, "timestamp": START, "kafka_topic": TABLES[kind], "kafka_partition": 0}
+    same |= dict.fromkeys(("kafka_timestamp", "ingested_at"), START)
+    given = {"kafka_offset": range(n)} | columns
+
+    def cells(field: pa.Field) -> pa.Array:
+        if field.name not in given:
+            return pa.repeat(pa.scalar(same.get(field.name), field.type), n)
+        values = given[field.name]
+        return values.cast(field.type) if isinstance(values, pa.Array) else pa.array(values, field.type)
+
+    folder = Lake(root).table(TABLES[kind]) / f"date={DAY}"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table([cells(field) for field in schema], schema), folder / f"{uuid4().hex}.parquet")
 
 
 def random_world(filling: Filling, n_users: int = 40, n_titles: int = 30, n_deeds: int = 900, seed: int = 3) -> None:

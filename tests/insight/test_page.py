@@ -4,20 +4,31 @@ The figures on the page are held against pandas over the events themselves, read
 """
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Playwright, sync_playwright
+from playwright.sync_api import Page, Playwright
 from pyspark.sql import SparkSession
 from tests.ingest.ingesting import ingest
+from tests.insight.browsing import (
+    BROWSER,
+    CHARTED,
+    EVERY_VIEW,
+    browsing,
+    figure,
+    needs_browser,
+    number,
+    opened,
+    settle,
+    table,
+)
+from tests.insight.filling import HOSTILE
 from tests.serve.test_serve_process import Server, server
 
 from nextreel.events.world import WorldConfig
@@ -29,17 +40,9 @@ from nextreel.publish import publish
 from nextreel.settings import Settings, load
 from nextreel.train.job import train
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-BROWSER = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page is not looked at"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 WORLD = WorldConfig(n_users=150, n_movies=80, n_series=40, n_interactions=6_000)
-CHARTED = [view.name for view in VIEWS]
-EVERY_VIEW = ["foryou", *CHARTED, "pipeline"]
 
 
 @pytest.fixture(scope="module")
@@ -69,75 +72,19 @@ def served(run: Settings) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as started:
-        yield started
-
-
 @pytest.fixture
 def page(playwright: Playwright, served: Server) -> Iterator[Page]:
-    """A page that fails the test where anything is wrong in the console, or asked of another host."""
-    browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-    shown = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=served.url, reduced_motion="reduce")
-    wrong: list[str] = []
-    shown.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
-    shown.on("pageerror", lambda error: wrong.append(str(error)))
-    shown.on("request", lambda asked: None if asked.url.startswith((served.url, "blob:")) else wrong.append(asked.url))
-    yield shown
-    browser.close()
-    assert wrong == []
+    with browsing(playwright, served.url) as shown:
+        yield shown
 
 
 @pytest.fixture(scope="module")
 def frames(run: Settings) -> dict[str, pd.DataFrame]:
     """The lake's tables, as any reader sees them."""
     found = {}
-    for table in ("users", "movies", "series", "interactions"):
-        found[table] = ds.dataset(run.lake / table, format="parquet", partitioning="hive").to_table().to_pandas()
+    for name in ("users", "movies", "series", "interactions"):
+        found[name] = ds.dataset(run.lake / name, format="parquet", partitioning="hive").to_table().to_pandas()
     return found
-
-
-def opened(page: Page, address: str) -> None:
-    """Open a view and wait until its figures are there."""
-    page.goto(address)
-    settle(page)
-
-
-def settle(page: Page) -> None:
-    """Wait until what is shown is what the address asks for."""
-    view = parse_qs(urlsplit(page.url).query).get("view", ["foryou"])[0]
-    if view in CHARTED:
-        page.wait_for_function(
-            """() => {
-                const asked = new URLSearchParams(location.search);
-                for (const name of ["view", "person"]) asked.delete(name);
-                const { query, drawn } = document.querySelector("main").dataset;
-                return query === asked.toString() && drawn === "true";
-            }"""
-        )
-    else:
-        page.wait_for_selector(".reel li" if view == "foryou" else ".figure strong")
-
-
-def figure(page: Page, name: str) -> str:
-    return page.locator(f'[data-chart="figure_{name}"]').inner_text()
-
-
-def table(page: Page, chart: str) -> dict[str, list[str]]:
-    """Return a chart's table: what is in each row behind its first cell."""
-    card = page.locator(f'section[data-chart="{chart}"]')
-    details = card.locator("details")
-    if details.count() and details.get_attribute("open") is None:
-        details.locator("summary").click()
-    card.locator("tbody tr").first.wait_for()
-    rows = card.locator("tbody tr").all()
-    cells = [[cell.inner_text() for cell in row.locator("td").all()] for row in rows]
-    return {first: rest for first, *rest in cells}
-
-
-def number(text: str) -> float:
-    return float(text.replace(",", "").replace("★", "").replace("%", ""))
 
 
 @pytest.mark.parametrize("view", EVERY_VIEW)
@@ -358,6 +305,31 @@ def test_a_stranger_says_what_they_like(page: Page) -> None:
     told = page.request.post("/v1/recommendations", data=wanted).json()
     assert shown == [each["content_id"] for each in told["items"]]
     assert page.get_by_role("button", name="Play").count() == 0  # whoever is nobody writes nothing
+
+
+def test_whatever_a_title_is_called_it_is_shown_as_text(page: Page) -> None:
+    opened(page, "/?view=foryou&person=u000007")
+    genre = page.locator(".reel h3", has_text="New in ").inner_text().removeprefix("New in ")
+    names = HOSTILE[:9]
+    for n, name in enumerate(names):
+        told = {
+            "content_id": f"hostile{n}",
+            "type": "movie",
+            "title": name,
+            "genres": [genre, name],
+            "directors": [name],
+        }
+        assert page.request.put("/v1/titles", data=told).ok
+    page.wait_for_function(
+        """([genre, n]) => fetch(`/v1/new?count=20&genre=${genre}`).then((answer) => answer.json())
+            .then(({ items }) => items.filter((each) => each.content_id.startsWith("hostile")).length === n)""",
+        arg=[genre, len(names)],
+    )
+    page.reload()
+    page.wait_for_selector('[data-title="hostile0"]')
+    for n, name in enumerate(names):
+        assert page.locator(f'[data-title="hostile{n}"] b').first.text_content() == name
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1440
 
 
 def test_a_user_is_found_by_words(page: Page) -> None:

@@ -119,6 +119,17 @@ def test_similar_titles_and_cards_and_search(client: TestClient) -> None:
     assert ids(client.get("/v1/titles", params={"q": "no such"})) == []
 
 
+def test_similar_titles_for_a_user_are_those_not_seen(client: TestClient) -> None:
+    seen = {each["content_id"] for each in client.get("/v1/users/u10/history", params={"count": 100}).json()["items"]}
+    (title, *_) = seen
+    anybody = ids(client.get(f"/v1/titles/{title}/similar", params={"count": 40}))
+    unseen = ids(client.get(f"/v1/titles/{title}/similar", params={"count": 40, "user_id": "u10"}))
+    assert seen & {*anybody}
+    assert unseen == [each for each in anybody if each not in seen]
+    everything = f"/v1/titles/{title}/similar?count=40&user_id=u10&include_seen=true"
+    assert ids(client.get(everything)) == anybody
+
+
 def test_predicted_ratings(client: TestClient) -> None:
     pairs = [("u10", "t01"), ("nobody", "t01"), ("u10", "missing")]
     sent = {"pairs": [{"user_id": u, "content_id": t} for u, t in pairs]}

@@ -12,6 +12,7 @@ from nextreel.insight.views import VIEWS, Chart, View
 _SCHEMAS = "https://developer.microsoft.com/json-schemas/fabric/item/report/definition"
 _WIDTH, _MARGIN, _GAP, _COLUMNS = 1600, 24, 16, 3
 _TITLE, _SLICER, _CARDS, _VISUAL = 48, 84, 120, 340
+_MOST_TOP = 100
 
 #: The column that each slicer is of, and what it is called.
 SLICERS: dict[str, tuple[str, ...]] = {
@@ -88,9 +89,8 @@ def _visuals(view: View) -> Iterator[Json]:
         if column + span > _COLUMNS:
             column, y = 0, y + _VISUAL + _GAP
         x = _MARGIN + column * (unit + _GAP)
-        yield _placed(
-            view, chart.name, _chart(chart), x, y, span * unit + (span - 1) * _GAP, _VISUAL, _always(view, chart)
-        )
+        filters = [*_always(view, chart), *_top(view, chart)]
+        yield _placed(view, chart.name, _chart(chart), x, y, span * unit + (span - 1) * _GAP, _VISUAL, filters)
         column += span
 
 
@@ -186,6 +186,49 @@ def _always(view: View, chart: Chart) -> list[Json]:
         {"name": identifier(view.name, chart.name, name)}
         | _only(DIMENSION[name].columns.get(fact, DIMENSION[name].column), values)
         for name, values in chart.always.items()
+    ]
+
+
+def _top(view: View, chart: Chart) -> list[Json]:
+    """Return the filter of what is ordered by its first metric: as many as the chart shows, of all."""
+    if chart.kind not in ("bars", "table") or chart.limit > _MOST_TOP:
+        return []
+    dimension = DIMENSION[chart.by[0]]
+    column = dimension.columns.get(_fact(chart), dimension.column)
+    (entity, name), metric = _parts(column), METRIC[chart.metrics[0]]
+    sources = {entity: "d", table_of(metric): "d" if table_of(metric) == entity else "m"}
+    query = {
+        "Version": 2,
+        "From": [{"Name": source, "Entity": table, "Type": 0} for table, source in sources.items()],
+        "Select": [{"Column": {"Expression": {"SourceRef": {"Source": "d"}}, "Property": name}, "Name": "top"}],
+        "OrderBy": [
+            {
+                "Direction": 2,
+                "Expression": {
+                    "Measure": {
+                        "Expression": {"SourceRef": {"Source": sources[table_of(metric)]}},
+                        "Property": metric.title,
+                    }
+                },
+            }
+        ],
+        "Top": chart.limit,
+    }
+    among = {"Expressions": [{"Column": {"Expression": {"SourceRef": {"Source": "d"}}, "Property": name}}]}
+    return [
+        {
+            "name": identifier(view.name, chart.name, "top"),
+            "field": _column(column),
+            "type": "TopN",
+            "filter": {
+                "Version": 2,
+                "From": [
+                    {"Name": "subquery", "Expression": {"Subquery": {"Query": query}}, "Type": 2},
+                    {"Name": "d", "Entity": entity, "Type": 0},
+                ],
+                "Where": [{"Condition": {"In": among | {"Table": {"SourceRef": {"Source": "subquery"}}}}}],
+            },
+        }
     ]
 
 

@@ -124,8 +124,8 @@ def _of_fields(content: Any, model: _Model, names: Mapping[str, str] | None = No
             yield from _of_fields(part, model, names)
     if not isinstance(content, dict):
         return
-    if "From" in content and "Where" in content:
-        names = {source["Name"]: source["Entity"] for source in content["From"]}
+    if "From" in content:
+        names = {source["Name"]: source["Entity"] for source in content["From"] if "Entity" in source}
     for kind, known in (("Column", model.columns), ("Measure", model.measures)):
         said = content.get(kind)
         if isinstance(said, dict) and "Property" in said:

@@ -105,7 +105,7 @@ VIEWS: tuple[View, ...] = (
             Chart(
                 "when", "When people watch", "heatmap", ("interactions",), ("weekday", "hour"), note="UTC", wide=True,
             ),
-            Chart("days", "Interactions a day", "lines", ("interactions", "viewers"), ("date",), 2_000, wide=True),
+            Chart("days", "Interactions a day", "lines", ("interactions", "viewers"), ("date",), 10_000, wide=True),
             Chart(
                 "funnel", "From interaction to completion", "funnel", ("interactions", "starts", "completions"),
             ),

@@ -106,11 +106,12 @@ class Answers:
             person, past, known = self.who(user_id)
             return self._page(self.live.listed(which, asked, person, past.seen()), known, asked, None)
 
-    def similar(self, content_id: str, asked: Asked) -> Data:
-        """Return titles like one. Raises `Unknown`."""
+    def similar(self, content_id: str, asked: Asked, user_id: str | None) -> Data:
+        """Return titles like one, for a user without what they have seen. Raises `Unknown`."""
         with self.live.lock:
             row = self.title(content_id)
-        titles, cosines = self.live.similar(row, asked)
+            seen = None if user_id is None else self.who(user_id)[1].seen()
+        titles, cosines = self.live.similar(row, asked, seen)
         with self.live.lock:
             items = [
                 self.card(row) | {"rank": asked.offset + n + 1, "similarity": round(float(cosine), _DIGITS)}

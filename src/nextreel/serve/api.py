@@ -120,10 +120,10 @@ def _reading(serving: Serving) -> APIRouter:
         )
 
     @router.get("/titles/{content_id}/similar", response_model=s.SimilarTitles, responses=_MISSING, tags=["titles"])
-    def similar(content_id: TitleId, page: Annotated[s.Page, Query()]) -> Json:
+    def similar(content_id: TitleId, page: Annotated[s.ForAll, Query()]) -> Json:
         """Titles like this one."""
         own = answers()
-        return Json(own.similar(content_id, page.asked(own.rows)))
+        return Json(own.similar(content_id, page.asked(own.rows), page.user_id))
 
     @router.get("/titles/{content_id}", response_model=s.TitleCard, responses=_MISSING, tags=["titles"])
     async def title(content_id: TitleId) -> Json:

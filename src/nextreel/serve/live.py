@@ -36,6 +36,8 @@ _CHOICE_OF = 5
 _MOST_RATERS = 200
 #: Newcomers among titles that are settled at a time.
 _SETTLED = 16
+#: No titles.
+_NONE: Ints = np.zeros(0, np.int64)
 
 _TRAITS = {
     "generos": "genres",
@@ -249,7 +251,7 @@ class Live:
     def listed(self, which: str, asked: Asked, person: Person | None = None, seen: Ints | None = None) -> Listed:
         """Return what is "popular", "trending" or "new", to a person who has ``seen`` titles, or to nobody known."""
         with self.lock:
-            exclude = self._excluded(np.zeros(0, np.int64) if seen is None else seen, asked)
+            exclude = self._excluded(_NONE if seen is None else seen, asked)
             ranked = {"popular": self.popular.popular, "trending": self.popular.trending, "new": self.titles.newest}[
                 which
             ]
@@ -259,8 +261,8 @@ class Live:
             scores = self.popular.popularity(titles).astype(np.float32)
             return Listed(titles, scores, self.predict(nobody, titles), "popular")
 
-    def similar(self, title: int, asked: Asked) -> tuple[Ints, Floats]:
-        """Return titles like one (a row), and the cosines of their ranking factors with its own, (n,).
+    def similar(self, title: int, asked: Asked, seen: Ints | None = None) -> tuple[Ints, Floats]:
+        """Return titles like one (a row) but for those ``seen``, and the cosines of their ranking factors with its own.
 
         It looks at all of the catalogue, and so locks the state for what changes alone.
         """
@@ -268,7 +270,7 @@ class Live:
             own = self.titles.of(np.array([title])).ranking[0]
             if not own.any():
                 return np.zeros(0, np.int64), np.zeros(0, np.float32)
-            exclude = self._excluded(np.array([title]), asked)
+            exclude = np.union1d(self._excluded(_NONE if seen is None else seen, asked), [title])
             chosen, new = self.titles.chosen(asked.choice), self.titles.new.ranking
             known = chosen.known.copy()
             added = self._added(chosen, exclude)

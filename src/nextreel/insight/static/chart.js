@@ -9,6 +9,7 @@ const COLOURS = {
   dark: ["#a593ff", "#ff9d5c", "#4fd1bd", "#f08bd0", "#e5c453", "#74b4ff", "#a5abc0", "#ff9a92"],
 };
 const SERIES = 8;
+const COHORTS = 18; // that have their names beside them
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export const isDark = () => document.documentElement.dataset.theme === "dark";
@@ -53,18 +54,25 @@ function base() {
   };
 }
 
+const oneLine = (text) => text.replace(/\s+/g, " ");
 const cut = (text, n = 26) => (Array.from(text).length > n ? `${Array.from(text).slice(0, n - 1).join("")}…` : text);
 const axisText = () => ({ color: css("--quiet"), fontSize: 12 });
 const lines = () => ({ lineStyle: { color: css("--line") } });
 
 function category(values, more = {}) {
   const axisLabel = { ...axisText(), hideOverlap: true, ...more.axisLabel };
-  return { type: "category", data: values, axisTick: { show: false }, axisLine: lines(), ...more, axisLabel };
+  return { type: "category", data: values.map(oneLine), axisTick: { show: false }, axisLine: lines(), ...more, axisLabel };
 }
 
 function amount(unit, more = {}) {
   const axisLabel = { ...axisText(), hideOverlap: true, formatter: (v) => short(v, unit) };
   return { type: "value", axisLabel, splitLine: lines(), splitNumber: 4, ...more };
+}
+
+// The rows that a chart has something to draw of.
+export function drawable(chart, { rows }) {
+  const some = rows.filter((row) => row.slice(chart.by.length).some((value) => value !== null && value !== 0));
+  return chart.kind === "cohorts" ? some.filter(([cohort, months]) => cohort !== null && months >= 0) : some;
 }
 
 // What is filtered away stays to be seen, and pale.
@@ -107,7 +115,7 @@ function bars(chart, data, metrics) {
 function columns(chart, data, metrics) {
   const text = told(chart, data, metrics);
   return {
-    xAxis: category(data.rows.map((row) => called(chart.by[0], row[0], data.labels))),
+    xAxis: category(data.rows.map((row) => called(chart.by[0], row[0], data.labels)), { axisLabel: { width: 90, overflow: "truncate" } }),
     yAxis: amount(metrics[chart.metrics[0]].unit),
     series: [{
       id: "columns", type: "bar", barMaxWidth: 44, itemStyle: { borderRadius: [4, 4, 0, 0] },
@@ -184,16 +192,14 @@ function scale(most, unit, isCut = false) {
 
 // Rows are each a whole: what share of a cohort's users were active so many months after they subscribed.
 function cohorts(chart, data, metrics) {
-  const rows = data.rows
-    .filter((row) => row[0] !== null && row[1] >= 0)
-    .map(([cohort, months, active]) => [cohort, months, data.wholes[cohort] ? active / data.wholes[cohort] : 0, active]);
+  const rows = drawable(chart, data).map(([cohort, months, active]) => [cohort, months, data.wholes[cohort] ? active / data.wholes[cohort] : 0, active]);
   const shown = (row) =>
     `${row[0]}, month ${row[1]}\n${figure(row[2], "share")}: ${row[3]} of ${data.wholes[row[0]]} users`;
   const option = heatmap({ ...chart, metrics: chart.metrics }, { ...data, rows }, metrics);
   option.visualMap = scale(1, "share");
   const [ys, xs] = [0, 1].map((n) => [...new Set(rows.map((row) => row[n]))].sort((a, b) => (a > b ? 1 : -1)));
   option.xAxis = category(xs.map(String), { name: "months", nameLocation: "middle", nameGap: 24, nameTextStyle: axisText() });
-  option.yAxis = category(ys, { inverse: true });
+  option.yAxis = category(ys, { inverse: true, axisLabel: { interval: Math.ceil(ys.length / COHORTS) - 1 } });
   option.series[0].data = rows.map((row) => ({
     ...item({ ...chart, by: [chart.by[0]] }, row, [xs.indexOf(row[1]), ys.indexOf(row[0]), row[2]], shown),
   }));

@@ -50,7 +50,7 @@ function offered(name, title, open) {
 }
 
 // Names of users and titles that have been shown.
-const names = {};
+const names = Object.create(null);
 export const learn = (labels) => Object.assign(names, labels);
 const typed = (name, value) => (["weekday", "hour", "watched"].includes(name) ? Number(value) : value);
 

@@ -28,7 +28,7 @@ export function called(dimension, value, labels = {}) {
   if (dimension === "watched") return value >= 90 ? "90 to 100" : `${value} to ${value + 9}`;
   if (dimension === "rating" || dimension === "predicted") return `${Number(value).toFixed(1)} ★`;
   if (dimension === "version") return String(value).replace(/^\d{4}(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)-\d+$/, "$1-$2 $3:$4:$5");
-  return labels[value] ?? String(value);
+  return Object.hasOwn(labels, value) ? labels[value] : String(value); // a title may be called __proto__
 }
 
 // A value as filters have it.

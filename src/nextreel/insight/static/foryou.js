@@ -134,10 +134,8 @@ export class ForYou {
     const rows = [["Top picks", "", top]];
     const liked = past.items?.find((each) => (each.rating ?? 0) >= 4 || each.event === "complete" || each.event === "play");
     if (liked) {
-      const similar = await get(`/v1/titles/${encodeURIComponent(liked.content_id)}/similar?count=${COUNT}`).catch(() => null);
-      const seen = new Set(past.items.map((each) => each.content_id));
-      const items = similar?.items.filter((each) => !seen.has(each.content_id)) ?? [];
-      if (items.length) rows.push([`Because you watched ${liked.title ?? liked.content_id}`, "", { items, strategy: "similar" }]);
+      const { items } = await get(`/v1/titles/${encodeURIComponent(liked.content_id)}/similar?${query}`).catch(() => ({ items: [] }));
+      rows.push([`Because you watched ${liked.title ?? liked.content_id}`, "", { items, strategy: "similar" }]);
     }
     rows.push(["Trending", "what users watch these days", trending]);
     const genre = favourite(top.items);

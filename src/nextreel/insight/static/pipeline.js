@@ -92,11 +92,17 @@ export class Pipeline {
       grid: { left: 8, right: 20, top: wanted.length > 1 ? 32 : 14, bottom: 8, containLabel: true },
       legend: wanted.length > 1 ? { top: 0, textStyle: text } : { show: false },
       tooltip: { trigger: "axis", renderMode: "richText", confine: true, backgroundColor: css("--card"), textStyle: { color: css("--text") } },
-      xAxis: { type: "time", axisLabel: { ...text, hideOverlap: true }, splitLine: { show: false } },
+      xAxis: { type: "time", ...around(batches), axisLabel: { ...text, hideOverlap: true }, splitLine: { show: false } },
       yAxis: { type: "value", axisLabel: { ...text, hideOverlap: true }, splitLine: { lineStyle: { color: css("--line") } }, splitNumber: 4 },
       series: wanted.map(([label, column]) => ({ id: column, name: label, type: "line", showSymbol: batches.length < 3, data: batches.map((b) => [Date.parse(b.committed_at), b[column]]) })),
     });
   }
+}
+
+// The time that micro-batches are from, and half a minute at either end: one alone would be told as a day.
+function around(batches) {
+  const [first, last] = [batches[0], batches.at(-1)].map((each) => Date.parse(each.committed_at));
+  return { min: first - 30_000, max: last + 30_000 };
 }
 
 const number = (text) => {

@@ -1,7 +1,7 @@
 // A view of charts: each with its table and its download; a click on any mark filters the rest.
 
 import { get, raw } from "./api.js";
-import { draw, forget } from "./chart.js";
+import { draw, drawable, forget } from "./chart.js";
 import { el, say } from "./dom.js";
 import { learn } from "./filters.js";
 import { asText, called, figure } from "./format.js";
@@ -116,7 +116,7 @@ export class View {
       card.value.textContent = figure(data.rows[0]?.[0], this.definitions.metrics[chart.metrics[0]].unit);
       return;
     }
-    const isEmpty = !data.rows.some((row) => row.slice(chart.by.length).some((value) => value !== null && value !== 0));
+    const isEmpty = !drawable(chart, data).length;
     card.empty.hidden = !isEmpty;
     card.empty.textContent = loaded ? this.#nothing() : "Warming up: the lake is being read.";
     if (card.plot) {
