@@ -176,7 +176,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
     """Tune and judge everyone, on both splits."""
     parser = argparse.ArgumentParser(prog="./run bench quality")
     parser.add_argument("--movielens", type=Path, required=True, help="folder of a MovieLens data set")
-    parser.add_argument("--trials", type=int, default=40, help="settings drawn for each recommender")
+    parser.add_argument("--trials", type=int, default=80, help="settings drawn for each recommender")
     given = parser.parse_args(arguments)
     ratings = movielens(given.movielens)
     splits: dict[str, Split] = {

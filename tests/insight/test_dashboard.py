@@ -80,6 +80,14 @@ def test_every_view_answers(asking: TestClient, view: str, query: str) -> None:
     assert answer.json()["charts"].keys() == {chart.name for chart in declared.charts}
 
 
+def test_some_charts_of_a_view_are_answered_as_all_of_them_are(asking: TestClient) -> None:
+    everything = asking.get("/v1/insight/views/engagement?genre=Drama").json()["charts"]
+    some = asking.get("/v1/insight/views/engagement?genre=Drama&chart=when&chart=retention").json()["charts"]
+    assert some == {name: everything[name] for name in ("when", "retention")}
+    refused = asking.get("/v1/insight/views/engagement?chart=when&chart=genres")
+    assert (refused.status_code, refused.json()["detail"]) == (422, "engagement has no chart genres")
+
+
 def test_figures_as_json_and_as_csv(asking: TestClient, filling: Filling) -> None:
     asked = "/v1/insight/figures?metric=interactions&metric=mean_rating&by=title&limit=1000"
     told = asking.get(asked).json()

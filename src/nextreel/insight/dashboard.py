@@ -67,14 +67,20 @@ class Dashboard:
         self._watch()
         return {"revision": self.revision, "loaded": self.is_loaded, "trouble": self.trouble}
 
-    def view(self, name: str, filters: Filters) -> dict[str, Any]:
-        """Return the answers of a view's charts, by chart. Raises `KeyError` where there is no such view."""
+    def view(self, name: str, filters: Filters, only: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the answers of a view's charts, or of some ``only``, by chart.
+
+        Raises `KeyError` where there is no such view, `ValueError` where it has no such chart.
+        """
         self._watch()
         revision = self.revision
-        asked = needed([metric for chart in BY_NAME[name].charts for metric in chart.metrics])
-        with shared(self._cursor(), asked) as cuts:
-            charts = {chart.name: self._chart(chart, filters, revision, cuts) for chart in BY_NAME[name].charts}
-        return {"revision": revision, "loaded": self.is_loaded, "charts": charts}
+        charts = {chart.name: chart for chart in BY_NAME[name].charts}
+        if unknown := [each for each in only if each not in charts]:
+            raise ValueError(f"{name} has no chart {unknown[0]}")
+        wanted = [charts[each] for each in dict.fromkeys(only)] or [*charts.values()]
+        with shared(self._cursor(), needed([metric for chart in wanted for metric in chart.metrics])) as cuts:
+            answers = {chart.name: self._chart(chart, filters, revision, cuts) for chart in wanted}
+        return {"revision": revision, "loaded": self.is_loaded, "charts": answers}
 
     def ask(self, metrics: Sequence[str], by: Sequence[str], filters: Filters, limit: int) -> Answer:
         """Return what `measure` does, and raise what it raises."""

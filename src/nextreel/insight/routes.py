@@ -5,7 +5,8 @@ import csv
 import io
 import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
@@ -87,6 +88,10 @@ class _Asked(FilterQuery):
     format: Literal["json", "csv"] = "json"
 
 
+class _Viewed(FilterQuery):
+    chart: Annotated[list[Text], Field(max_length=50, description="these charts alone")] = []  # noqa: RUF012
+
+
 class Figures(BaseModel):
     """Rows of figures: the columns are the dimensions, then the metrics; what users and titles are called."""
 
@@ -112,17 +117,16 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
         return Json(_DEFINITIONS)
 
     @router.get("/views/{name}", response_model=dict[str, Any])
-    def view(name: ViewName, asked: Annotated[FilterQuery, Query()]) -> Json:
+    def view(name: ViewName, asked: Annotated[_Viewed, Query()]) -> Json:
         """The figures of a view's charts, under filters."""
-        return Json(dashboard.view(name, asked.filters()))
+        with _refusing():
+            return Json(dashboard.view(name, asked.filters(), asked.chart))
 
     @router.get("/figures", response_model=Figures, responses={200: {"content": {"text/csv": {}}}})
     def figures(asked: Annotated[_Asked, Query()]) -> Response:
         """Metrics by dimensions, under filters."""
-        try:
+        with _refusing():
             answer = dashboard.ask(asked.metric, asked.by, asked.filters(), asked.limit)
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from None
         labels = dashboard.labels(answer)
         if asked.format == "csv":
             return Response(_csv(answer, labels), media_type="text/csv")
@@ -155,6 +159,14 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
         return FileResponse(STATIC / "index.html", headers=_PAGE)
 
     app.mount("/static", _Files(directory=STATIC))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from None
 
 
 async def _changes(dashboard: Dashboard, closing: threading.Event, pipeline: bool) -> AsyncIterator[bytes]:

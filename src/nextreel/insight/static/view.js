@@ -19,24 +19,30 @@ export class View {
     this.place.replaceChildren(this.#frame());
   }
 
-  // Ask for the figures and show them; a later question overtakes an earlier one.
+  // Ask for the figures and show them, first of the charts that can be seen; a later question overtakes an earlier one.
   async refresh() {
     this.asking?.abort();
-    const asking = (this.asking = new AbortController());
-    let answer;
+    const { signal } = (this.asking = new AbortController());
+    const [near, far] = this.#byNearness();
+    const query = filterQuery().toString();
     try {
-      answer = await get(`/v1/insight/views/${this.definition.name}?${filterQuery()}`, asking.signal);
+      const answer = await this.#ask(near, query, signal);
+      for (const chart of near) this.#fill(chart, answer.charts[chart.name], answer.loaded);
+      Object.assign(this.place.dataset, { revision: answer.revision, drawn: String(!far.length), query });
+      if (!far.length) return;
+      const later = await this.#ask(far, query, signal);
+      this.#soon(far, (chart) => this.#fill(chart, later.charts[chart.name], later.loaded));
     } catch (error) {
-      if (asking.signal.aborted) return;
-      throw error;
+      if (!signal.aborted) throw error;
     }
-    if (asking.signal.aborted) return;
-    const [now, later] = this.#byNearness();
-    for (const chart of now) this.#fill(chart, answer.charts[chart.name], answer.loaded);
-    this.#soon(later, (chart) => this.#fill(chart, answer.charts[chart.name], answer.loaded));
-    this.place.dataset.revision = answer.revision;
-    this.place.dataset.drawn = String(later.length === 0);
-    this.place.dataset.query = filterQuery().toString();
+  }
+
+  async #ask(charts, query, signal) {
+    const wanted = new URLSearchParams(query);
+    for (const { name } of charts) wanted.append("chart", name);
+    const answer = await get(`/v1/insight/views/${this.definition.name}?${wanted}`, signal);
+    signal.throwIfAborted();
+    return answer;
   }
 
   // The charts that can be seen, and those that cannot.
