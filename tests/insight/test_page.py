@@ -240,6 +240,23 @@ def test_the_keyboard_is_enough_to_filter(page: Page, deeds: pd.DataFrame) -> No
     assert number(figure(page, "interactions")) == (deeds["title_type"] == "series").sum()
 
 
+def test_a_panel_stays_as_it_is_while_one_chooses(page: Page, deeds: pd.DataFrame) -> None:
+    opened(page, "/?view=content")
+    choose(page, "genre", "Drama")
+    settle(page)
+    panel = page.locator('.filter[data-name="genre"]')
+    assert panel.locator('input[type="search"]').input_value() == "Drama"
+    assert panel.locator("summary").inner_text().strip() == "Genre: Drama"
+    assert page.evaluate("document.activeElement.value") == "Drama"
+    page.keyboard.press("Space")  # again, and no more
+    settle(page)
+    assert panel.locator("summary").inner_text().strip() == "Genre"
+    assert number(figure(page, "interactions")) == len(deeds)
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.closest('details').dataset.name") == "genre"
+    assert panel.get_attribute("open") is None
+
+
 def test_what_does_not_know_a_filter_says_so(page: Page) -> None:
     opened(page, "/?view=recommendations&device=tv")
     assert "not filtered by device" in page.locator('section[data-chart="most_recommended"]').inner_text()

@@ -79,7 +79,8 @@ class Dashboard:
             raise ValueError(f"{name} has no chart {unknown[0]}")
         wanted = [charts[each] for each in dict.fromkeys(only)] or [*charts.values()]
         with shared(self._cursor(), needed([metric for chart in wanted for metric in chart.metrics])) as cuts:
-            answers = {chart.name: self._chart(chart, filters, revision, cuts) for chart in wanted}
+            answers = self._figures([chart for chart in wanted if not chart.by], filters, revision, cuts)
+            answers |= {chart.name: self._chart(chart, filters, revision, cuts) for chart in wanted if chart.by}
         return {"revision": revision, "loaded": self.is_loaded, "charts": answers}
 
     def ask(self, metrics: Sequence[str], by: Sequence[str], filters: Filters, limit: int) -> Answer:
@@ -110,21 +111,38 @@ class Dashboard:
                 found |= dict(self._cursor().execute(_LABELS[name], [ids]).fetchall())
         return found
 
+    def _figures(
+        self, charts: Sequence[Chart], filters: Filters, revision: int, cuts: Cuts
+    ) -> dict[str, dict[str, Any]]:
+        """Return the answers of charts that break nothing down, each fact looked at once."""
+        found = {}
+        for always in {_key(Filters(chart.always)): chart.always for chart in charts}.values():
+            own = [chart for chart in charts if chart.always == always]
+            metrics = tuple(dict.fromkeys(name for chart in own for name in chart.metrics))
+            together = Chart("figures", "", "table", metrics, always=always)
+            answer = self._chart(together, filters, revision, cuts)
+            value = dict(zip(answer["columns"], answer["rows"][0], strict=True))
+            for chart in own:
+                row = tuple(value[name] for name in chart.metrics)
+                holds = _holds(chart, filters)
+                found[chart.name] = {"columns": [*chart.metrics], "rows": [row], "labels": {}, "holds": holds}
+        return found
+
     def _chart(self, chart: Chart, filters: Filters, revision: int, cuts: Cuts) -> dict[str, Any]:
+        facts = {metric.fact for metric in needed(chart.metrics).values()}
+        # A chart by genre shows all genres, whichever is chosen, and one of ratings knows no device: what
+        # changes nothing is left out, and the answer kept for as many questions as it is the same for.
         chosen = Filters(
             {**filters.chosen, **chart.always},
             filters.since, filters.until, filters.least_stars, filters.most_stars,
-        )  # fmt: skip
-        found: dict[str, Any] = self._once(
-            (revision, self.is_loaded, chart.name, _key(chosen)), lambda: self._answer(chart, chosen, cuts)
-        )
-        return found
+        ).without(chart.by).known_to(facts)  # fmt: skip
+        key = revision, self.is_loaded, chart.name, tuple(chart.metrics), _key(chosen)
+        found: dict[str, Any] = self._once(key, lambda: self._answer(chart, chosen, cuts))
+        return found | {"holds": _holds(chart, filters)}
 
     def _answer(self, chart: Chart, filters: Filters, cuts: Cuts) -> dict[str, Any]:
         answer = measure(self._cursor(), chart.metrics, chart.by, filters, chart.limit, cuts)
-        facts = {metric.fact for metric in needed(chart.metrics).values()}
-        holds = {name for fact in facts for name in filters.holds_for(fact)} - set(chart.always)
-        found = {"columns": answer.columns, "rows": answer.rows, "labels": self.labels(answer), "holds": sorted(holds)}
+        found = {"columns": answer.columns, "rows": answer.rows, "labels": self.labels(answer)}
         if chart.kind == "cohorts":  # each row is a whole, however many months it has been watched for
             whole = measure(self._cursor(), ["users"], [chart.by[0]], filters)
             found["wholes"] = {_text(cohort): users for cohort, users in whole.rows if cohort is not None}
@@ -189,6 +207,12 @@ _LABELS = {
     "title": "SELECT content_id, title FROM titles WHERE title IS NOT NULL AND content_id IN "
     "(SELECT unnest(?::VARCHAR[]))",
 }
+
+
+def _holds(chart: Chart, filters: Filters) -> list[str]:
+    """Return the filters that hold for a chart, but for those of its own."""
+    facts = {metric.fact for metric in needed(chart.metrics).values()}
+    return sorted({name for fact in facts for name in filters.holds_for(fact)} - {*chart.always})
 
 
 def _key(filters: Filters) -> tuple[Any, ...]:

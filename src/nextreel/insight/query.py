@@ -5,7 +5,7 @@ are from a television says nothing of ratings. A breakdown by a dimension that i
 that one can see what was left out, and choose another.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -47,6 +47,13 @@ class Filters:
         """Return the same without what is chosen of some dimensions."""
         chosen = {name: values for name, values in self.chosen.items() if name not in dimensions}
         return Filters(chosen, self.since, self.until, self.least_stars, self.most_stars)
+
+    def known_to(self, facts: Iterable[Fact]) -> "Filters":
+        """Return the same without what none of some facts has: to them it is the same."""
+        known = {name for fact in facts for name in self.holds_for(fact)}
+        chosen = {name: values for name, values in self.chosen.items() if name in known}
+        days = (self.since, self.until) if "time" in known else (None, None)
+        return Filters(chosen, *days, *((self.least_stars, self.most_stars) if "stars" in known else (None, None)))
 
     def holds_for(self, fact: Fact) -> list[str]:
         """Return the names of the filters that a fact has."""

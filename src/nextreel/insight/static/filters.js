@@ -7,29 +7,49 @@ import { go, isChosen, setRange, state, toggle } from "./state.js";
 
 const OFFERED = ["user", "title", "genre", "type", "decade", "country", "age_group", "device"];
 
+// Show what is chosen. What is there stays, so that an open panel keeps its place, its words and the focus.
 export function show(place, dimensions) {
-  const open = place.querySelector("details[open]")?.dataset.name;
   const extra = Object.keys(state.filters).filter((name) => !OFFERED.includes(name));
-  place.replaceChildren(
-    ...[...OFFERED, ...extra].map((name) => offered(name, dimensions[name].title, name === open)),
-    stars(), days("since", "From"), days("until", "to"),
-    ...(isAny() ? [el("button", { class: "clear", type: "button", onclick: clear }, "Clear all")] : []),
-  );
+  const wanted = [...OFFERED, ...extra];
+  if (place.dataset.offered !== wanted.join() || !place.children.length) {
+    place.dataset.offered = wanted.join();
+    place.replaceChildren(
+      ...wanted.map((name) => offered(name, dimensions[name].title)), stars(), days("since", "From"), days("until", "to"),
+      el("button", { class: "clear", type: "button", onclick: clear }, "Clear all"),
+    );
+  }
+  for (const part of place.children) part.dispatchEvent(new Event("changed"));
+  place.querySelector(".clear").hidden = !Object.keys(state.filters).length && !Object.keys(state.ranges).length;
 }
 
-const isAny = () => Object.keys(state.filters).length + Object.keys(state.ranges).length > 0;
 const clear = () => go({ filters: {}, ranges: {} });
 
-function offered(name, title, open) {
-  const chosen = state.filters[name] ?? [];
-  const text = chosen.length === 1 ? `${title}: ${called(name, typed(name, chosen[0]), names)}` : title;
+// A panel that opens below its name; `named` tells what is chosen in it, if anything.
+function panelled(name, named, ...content) {
+  const summary = el("summary", {});
+  const details = el("details", { "data-name": name }, summary, ...content);
+  details.addEventListener("changed", () => {
+    const { text, isSet } = named();
+    summary.textContent = text;
+    details.className = isSet ? "filter set" : "filter";
+  });
+  details.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    details.open = false;
+    summary.focus();
+  });
+  return details;
+}
+
+function offered(name, title) {
   const list = el("div", { role: "group", "aria-label": title });
   const search = el("input", { type: "search", "aria-label": `Search ${title.toLowerCase()}`, placeholder: "Search" });
-  const panel = el("div", { class: "panel" }, search, list);
-  const details = el(
-    "details", { class: chosen.length ? "filter set" : "filter", "data-name": name },
-    el("summary", {}, chosen.length > 1 ? `${title}: ${chosen.length}` : text), panel,
-  );
+  const named = () => {
+    const chosen = state.filters[name] ?? [];
+    const text = chosen.length === 1 ? `${title}: ${called(name, typed(name, chosen[0]), names)}` : `${title}: ${chosen.length}`;
+    return { text: chosen.length ? text : title, isSet: chosen.length > 0 };
+  };
+  const details = panelled(name, named, el("div", { class: "panel" }, search, list));
   let waiting;
   search.addEventListener("input", () => {
     clearTimeout(waiting);
@@ -40,12 +60,9 @@ function offered(name, title, open) {
     for (const other of document.querySelectorAll(".filter[open]")) if (other !== details) other.open = false;
     fill(list, name, search.value);
   });
-  details.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    details.open = false;
-    details.querySelector("summary").focus();
+  details.addEventListener("changed", () => {
+    for (const box of list.querySelectorAll("input")) box.checked = isChosen(name, box.value);
   });
-  if (open) details.open = true;
   return details;
 }
 
@@ -64,7 +81,7 @@ async function fill(list, name, words) {
   list.replaceChildren(
     ...all.map(({ value }) =>
       el("label", {},
-        el("input", { type: "checkbox", checked: isChosen(name, value), onchange: () => toggle(name, value) }),
+        el("input", { type: "checkbox", value, checked: isChosen(name, value), onchange: () => toggle(name, value) }),
         called(name, typed(name, value), names)),
     ),
   );
@@ -72,23 +89,32 @@ async function fill(list, name, words) {
 }
 
 function stars() {
-  const isSet = state.ranges.min_rating || state.ranges.max_rating;
+  const values = ["", ...Array.from({ length: 10 }, (_, n) => String((n + 1) / 2))];
   const choice = (name, label) => {
-    const values = ["", ...Array.from({ length: 10 }, (_, n) => String((n + 1) / 2))];
-    const options = values.map((v) => el("option", { value: v, selected: (state.ranges[name] ?? "") === v }, v ? `${v} ★` : "any"));
-    return el("label", {}, `${label} `, el("select", { onchange: (e) => setRange(name, e.target.value) }, ...options));
+    const select = el("select", { onchange: (event) => setRange(name, event.target.value) }, ...values.map((v) => el("option", { value: v }, v ? `${v} ★` : "any")));
+    return [select, el("label", {}, `${label} `, select)];
   };
-  return el(
-    "details", { class: isSet ? "filter set" : "filter", "data-name": "stars" },
-    el("summary", {}, isSet ? `Stars: ${state.ranges.min_rating ?? "0.5"} to ${state.ranges.max_rating ?? "5"}` : "Stars"),
-    el("div", { class: "panel range" }, choice("min_rating", "from"), choice("max_rating", "to")),
-  );
+  const [least, from] = choice("min_rating", "from");
+  const [most, to] = choice("max_rating", "to");
+  const named = () => {
+    const isSet = Boolean(state.ranges.min_rating || state.ranges.max_rating);
+    return { text: isSet ? `Stars: ${state.ranges.min_rating ?? "0.5"} to ${state.ranges.max_rating ?? "5"}` : "Stars", isSet };
+  };
+  const details = panelled("stars", named, el("div", { class: "panel range" }, from, to));
+  details.addEventListener("changed", () => {
+    least.value = state.ranges.min_rating ?? "";
+    most.value = state.ranges.max_rating ?? "";
+  });
+  return details;
 }
 
 function days(name, label) {
-  const value = state.ranges[name] ?? "";
-  return el("label", { class: "quiet" }, `${label} `,
-    el("input", { type: "date", value, onchange: (event) => setRange(name, event.target.value) }));
+  const input = el("input", { type: "date", onchange: (event) => setRange(name, event.target.value) });
+  const day = el("label", { class: "quiet" }, `${label} `, input);
+  day.addEventListener("changed", () => {
+    if (input !== document.activeElement) input.value = state.ranges[name] ?? "";
+  });
+  return day;
 }
 
 document.addEventListener("click", (event) => {
