@@ -85,7 +85,7 @@ def test_some_charts_of_a_view_are_answered_as_all_of_them_are(asking: TestClien
     some = asking.get("/v1/insight/views/engagement?genre=Drama&chart=when&chart=retention").json()["charts"]
     assert some == {name: everything[name] for name in ("when", "retention")}
     refused = asking.get("/v1/insight/views/engagement?chart=when&chart=genres")
-    assert (refused.status_code, refused.json()["detail"]) == (422, "engagement has no chart genres")
+    assert (refused.status_code, refused.json()["detail"]) == (404, "engagement has no chart genres")
 
 
 def test_figures_as_json_and_as_csv(asking: TestClient, filling: Filling) -> None:

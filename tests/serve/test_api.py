@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
@@ -128,6 +129,25 @@ def test_similar_titles_for_a_user_are_those_not_seen(client: TestClient) -> Non
     assert unseen == [each for each in anybody if each not in seen]
     everything = f"/v1/titles/{title}/similar?count=40&user_id=u10&include_seen=true"
     assert ids(client.get(everything)) == anybody
+
+
+def test_ids_may_have_slashes_and_whatever_else_there_is(client: TestClient) -> None:
+    user, title = "a/b?c#d é", "movies/2026/1"
+    assert client.put("/v1/titles", json={"content_id": title, "type": "movie", "title": "A"}).status_code == 202
+    deed = {"user_id": user, "content_id": title, "event": "rate", "rating": 4.0}
+    assert client.post("/v1/interactions", json=deed).status_code == 202
+    who, what = quote(user, safe=""), quote(title, safe="")
+    deadline = time.monotonic() + 20
+    while (history := client.get(f"/v1/users/{who}/history").json())["total"] == 0:
+        assert time.monotonic() < deadline, history
+        time.sleep(0.05)
+    assert (history["user_id"], history["items"][0]["content_id"]) == (user, title)
+    assert client.get(f"/v1/titles/{what}").json()["content_id"] == title
+    assert client.get(f"/v1/titles/{what}/similar").json()["content_id"] == title
+    assert client.get(f"/v1/users/{who}/titles/{what}/why").json()["user_id"] == user
+    told = client.get(f"/v1/users/{who}/recommendations").json()
+    assert title not in [each["content_id"] for each in told["items"]]
+    assert told["known"]
 
 
 def test_predicted_ratings(client: TestClient) -> None:

@@ -70,13 +70,13 @@ class Dashboard:
     def view(self, name: str, filters: Filters, only: Sequence[str] = ()) -> dict[str, Any]:
         """Return the answers of a view's charts, or of some ``only``, by chart.
 
-        Raises `KeyError` where there is no such view, `ValueError` where it has no such chart.
+        Raises `KeyError` where there is no such view, and where it has no such chart.
         """
         self._watch()
         revision = self.revision
         charts = {chart.name: chart for chart in BY_NAME[name].charts}
         if unknown := [each for each in only if each not in charts]:
-            raise ValueError(f"{name} has no chart {unknown[0]}")
+            raise KeyError(f"{name} has no chart {unknown[0]}")
         wanted = [charts[each] for each in dict.fromkeys(only)] or [*charts.values()]
         with shared(self._cursor(), needed([metric for chart in wanted for metric in chart.metrics])) as cuts:
             answers = self._figures([chart for chart in wanted if not chart.by], filters, revision, cuts)

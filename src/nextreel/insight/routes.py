@@ -5,8 +5,7 @@ import csv
 import io
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
@@ -27,7 +26,7 @@ from nextreel.insight.metrics import BY_NAME as METRIC
 from nextreel.insight.metrics import DIMENSION, METRICS, Metric
 from nextreel.insight.query import Answer, Filters
 from nextreel.insight.views import BY_NAME, VIEWS, Chart
-from nextreel.serve.api import ERRORS, Json
+from nextreel.serve.api import ERRORS, PROBLEM, Json
 from nextreel.serve.guard import role
 from nextreel.serve.schemas import Text
 
@@ -116,17 +115,23 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
         """Every metric, dimension and view: what they are called and what they say."""
         return Json(_DEFINITIONS)
 
-    @router.get("/views/{name}", response_model=dict[str, Any])
+    @router.get(
+        "/views/{name}", response_model=dict[str, Any], responses={404: PROBLEM | {"description": "no such chart"}}
+    )
     def view(name: ViewName, asked: Annotated[_Viewed, Query()]) -> Json:
         """The figures of a view's charts, under filters."""
-        with _refusing():
+        try:
             return Json(dashboard.view(name, asked.filters(), asked.chart))
+        except KeyError as error:
+            raise HTTPException(404, error.args[0]) from None
 
     @router.get("/figures", response_model=Figures, responses={200: {"content": {"text/csv": {}}}})
     def figures(asked: Annotated[_Asked, Query()]) -> Response:
         """Metrics by dimensions, under filters."""
-        with _refusing():
+        try:
             answer = dashboard.ask(asked.metric, asked.by, asked.filters(), asked.limit)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
         labels = dashboard.labels(answer)
         if asked.format == "csv":
             return Response(_csv(answer, labels), media_type="text/csv")
@@ -159,14 +164,6 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
         return FileResponse(STATIC / "index.html", headers=_PAGE)
 
     app.mount("/static", _Files(directory=STATIC))
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise HTTPException(422, str(error)) from None
 
 
 async def _changes(dashboard: Dashboard, closing: threading.Event, pipeline: bool) -> AsyncIterator[bytes]:

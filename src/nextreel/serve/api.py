@@ -31,10 +31,10 @@ Every list says the model version and the strategy that made it: `personal` (fro
 UserId = Annotated[s.Id, Path(description="a user, known or not")]
 TitleId = Annotated[s.Id, Path(description="a title")]
 Responses = dict[int | str, dict[str, Any]]
-_PROBLEM = {"model": s.Problem, "content": {"application/problem+json": {}}}
+PROBLEM = {"model": s.Problem, "content": {"application/problem+json": {}}}
 #: What any route may answer beside what it is asked for.
 ERRORS: Responses = {
-    code: _PROBLEM | {"description": text}
+    code: PROBLEM | {"description": text}
     for code, text in (
         (401, "no API key, or an unknown one"),
         (403, "the key's role does not allow it"),
@@ -45,15 +45,15 @@ ERRORS: Responses = {
 }
 #: What is said besides to requests that have a body.
 _BODY: Responses = {
-    code: _PROBLEM | {"description": text}
+    code: PROBLEM | {"description": text}
     for code, text in (
         (400, "a body that cannot be read"),
         (413, "a body that is too long"),
         (415, "a body that is not application/json"),
     )
 }
-_CONFLICT: Responses = {409: _PROBLEM | {"description": "no such version, or one that cannot be used"}}
-_MISSING: Responses = {404: _PROBLEM | {"description": "no such title"}}
+_CONFLICT: Responses = {409: PROBLEM | {"description": "no such version, or one that cannot be used"}}
+_MISSING: Responses = {404: PROBLEM | {"description": "no such title"}}
 
 
 class Json(Response):
@@ -88,7 +88,7 @@ def _reading(serving: Serving) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=ERRORS, dependencies=[role("read")])
     answers: Callable[[], Answers] = serving.answers
 
-    @router.get("/users/{user_id}/recommendations", response_model=s.Recommendations, tags=["recommendations"])
+    @router.get("/users/{user_id:path}/recommendations", response_model=s.Recommendations, tags=["recommendations"])
     async def recommendations(user_id: UserId, page: Annotated[s.ForUser, Query()]) -> Json:
         """Recommend titles to a user. Who is not known gets what is popular: there is always an answer."""
         own = answers()
@@ -119,13 +119,15 @@ def _reading(serving: Serving) -> APIRouter:
             operation_id=which,
         )
 
-    @router.get("/titles/{content_id}/similar", response_model=s.SimilarTitles, responses=_MISSING, tags=["titles"])
+    @router.get(
+        "/titles/{content_id:path}/similar", response_model=s.SimilarTitles, responses=_MISSING, tags=["titles"]
+    )
     def similar(content_id: TitleId, page: Annotated[s.ForAll, Query()]) -> Json:
         """Titles like this one."""
         own = answers()
         return Json(own.similar(content_id, page.asked(own.rows), page.user_id))
 
-    @router.get("/titles/{content_id}", response_model=s.TitleCard, responses=_MISSING, tags=["titles"])
+    @router.get("/titles/{content_id:path}", response_model=s.TitleCard, responses=_MISSING, tags=["titles"])
     async def title(content_id: TitleId) -> Json:
         """What there is to tell of a title."""
         return Json(answers().one(content_id))
@@ -137,13 +139,16 @@ def _reading(serving: Serving) -> APIRouter:
         """Titles whose names have all of some words, whatever their case and accents."""
         return Json(answers().search(q, count))
 
-    @router.get("/users/{user_id}/history", response_model=s.History, tags=["users"])
+    @router.get("/users/{user_id:path}/history", response_model=s.History, tags=["users"])
     async def history(user_id: UserId, count: s.Count = 20, offset: Annotated[int, Query(ge=0, le=10**6)] = 0) -> Json:
         """What a user rated, watched and listed, the newest first."""
         return Json(answers().history(user_id, count, offset))
 
     @router.get(
-        "/users/{user_id}/titles/{content_id}/why", response_model=s.Explanation, responses=_MISSING, tags=["users"]
+        "/users/{user_id:path}/titles/{content_id:path}/why",
+        response_model=s.Explanation,
+        responses=_MISSING,
+        tags=["users"],
     )
     async def why(user_id: UserId, content_id: TitleId) -> Json:
         """Why a title would be recommended to a user: shares that add up to 1."""
@@ -289,7 +294,7 @@ def _health(serving: Serving) -> APIRouter:
         """Whether the process lives."""
         return Json({"status": "ok"})
 
-    @router.get("/readyz", response_model=dict[str, str], responses={503: _PROBLEM | {"description": "not ready"}})
+    @router.get("/readyz", response_model=dict[str, str], responses={503: PROBLEM | {"description": "not ready"}})
     async def ready() -> Response:
         """Whether there is a model, and it has caught up with the topics."""
         why = serving.not_ready()

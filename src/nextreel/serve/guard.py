@@ -118,7 +118,7 @@ class Guard:
     def told(self, scope: Scope, status: int, seconds: float) -> None:
         """Count a request that was answered, and log it where that is asked for: no query, no key."""
         route = scope.get("route")
-        path = scope.get("fast_route") or getattr(route, "path", None) or "other"
+        path = scope.get("fast_route") or getattr(route, "path_format", None) or "other"
         self._metrics.request(scope["method"], path, status, seconds)
         if self._settings.access_log:
             client = scope["client"][0] if scope.get("client") else "-"
