@@ -1,7 +1,7 @@
 """Take the pictures of the dashboard: ``.venv/bin/python docs/screenshots.py``, where Chromium is installed.
 
 They show a run of the synthetic world with a fixed seed: broker, producers, ingest, training, export and server, as a
-user starts each.
+user starts each; interactions go on flowing while they are taken.
 """
 
 import os
@@ -11,7 +11,10 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
@@ -25,7 +28,10 @@ _PICTURES = [
     ("engagement", "wide", "dark"),
     ("model", "wide", "light"),
     ("content", "phone", "light"),
+    ("pipeline", "wide", "light"),
 ]
+#: Interactions flow for so long before the first picture.
+_FLOWING_SECONDS = 60
 _COUNTS = {"users": 2_000, "movies": 600, "series": 300, "interactions": 60_000}
 
 
@@ -45,15 +51,26 @@ def main() -> None:
         run("ingest", "--once")
         run("train")
         run("export")
-        serving = subprocess.Popen(
-            [*nextreel, "serve", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        assert serving.stdout is not None  # noqa: S101 (it was asked for)
-        try:
+        going_on = [["ingest"], ["produce", "interactions", "--start", str(_COUNTS["interactions"]), "--seed", "7"]]
+        with ExitStack() as running:
+            for arguments in going_on:
+                running.enter_context(_ended(subprocess.Popen([*nextreel, *arguments], env=environment)))
+            time.sleep(_FLOWING_SECONDS)
+            command = [*nextreel, "serve", "--port", "0"]
+            serving = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+            running.enter_context(_ended(serving))
+            assert serving.stdout is not None  # noqa: S101 (it was asked for)
             _take(serving.stdout.readline().strip(), browser)
-        finally:
-            serving.terminate()
-            serving.wait(30)
+
+
+@contextmanager
+def _ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """End a process when it is not needed any more."""
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def _take(url: str, browser: str) -> None:

@@ -8,15 +8,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pbix_mcp.dax.engine import DAXContext, DAXEngine
 from tests.insight.conftest import Open
+from tests.insight.dax import Relationships, Tables, as_dax, in_dax
 from tests.insight.filling import GENRES, START, Filling, random_world
 
 from nextreel.insight.export import write_recommendations
 from nextreel.insight.metrics import BY_NAME, DIMENSION, METRICS, Metric, Ratio
 from nextreel.insight.query import Filters, measure
-from nextreel.insight.star import STAR
-from nextreel.insight.tmdl import RELATIONSHIPS
 from nextreel.insight.warehouse import Warehouse
 from nextreel.model.lists import SCHEMA
 from nextreel.settings import Settings, load
@@ -297,26 +295,6 @@ def test_hostile_values_are_values(given: tuple[Warehouse, Frames], hostile: str
 # The same in DAX
 
 
-def as_dax(warehouse: Warehouse) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the star's tables and the model's relationships as the evaluator of DAX takes them."""
-    cursor = warehouse.cursor()
-    tables = {
-        table.name: {
-            "columns": [column.name for column in table.columns],
-            "rows": [list(row) for row in cursor.execute(f"FROM {table.name}").fetchall()],
-        }
-        for table in STAR
-    }
-    relationships = [
-        {
-            "FromTable": many, "FromColumn": column, "ToTable": one, "ToColumn": column, "IsActive": 1,
-            "CrossFilteringBehavior": 2 if both else 1,
-        }
-        for many, column, one, both in RELATIONSHIPS
-    ]  # fmt: skip
-    return tables, relationships
-
-
 #: Filters of the dashboard, and the same in Power BI: values of columns.
 IN_DAX: dict[str, dict[str, list[Any]]] = {
     "none": {},
@@ -328,20 +306,15 @@ IN_DAX: dict[str, dict[str, list[Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def dax(given: tuple[Warehouse, Frames]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def dax(given: tuple[Warehouse, Frames]) -> tuple[Tables, Relationships]:
     return as_dax(given[0])
 
 
 @pytest.mark.parametrize("metric", [m.name for m in ABOUT_USERS_AND_TITLES])
 @pytest.mark.parametrize("name", IN_DAX)
 def test_a_measure_in_dax_is_its_twin_in_sql(
-    given: tuple[Warehouse, Frames], dax: tuple[dict[str, Any], list[dict[str, Any]]], metric: str, name: str
+    given: tuple[Warehouse, Frames], dax: tuple[Tables, Relationships], metric: str, name: str
 ) -> None:
-    tables, relationships = dax
-    engine = DAXEngine()
-    measures = {each.title: each.dax for each in METRICS}
-    context = DAXContext(tables, measures, None, None, IN_DAX[name], relationships)
-    found = engine.evaluate_measure(BY_NAME[metric].title, context)
-    assert (engine.eval_errors, engine.unsupported_functions) == ({}, set())
+    found = in_dax(*dax, metric, IN_DAX[name])
     ((wanted,),) = measure(given[0].cursor(), [metric], (), FILTERS[name]).rows
     assert (found or 0) == pytest.approx(float(wanted or 0), rel=1e-6)

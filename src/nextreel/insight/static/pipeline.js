@@ -6,7 +6,7 @@ import { el } from "./dom.js";
 import { ago, bytes, figure } from "./format.js";
 
 const CHARTS = [
-  ["rates", "Messages a second", "in and out, by micro-batch", [["in", "input_rows_per_second"], ["out", "processed_rows_per_second"]]],
+  ["rates", "Messages a second", "by micro-batch: how many came, and how many it would have taken", [["came", "input_rows_per_second"], ["speed", "processed_rows_per_second"]]],
   ["latency", "Seconds from Kafka to the lake", "of the newest message of each micro-batch", [["end to end", "newest_age_seconds"]]],
   ["durations", "Seconds a micro-batch takes", "", [["seconds", "seconds"]]],
   ["lag", "Kafka lag, messages", "after each micro-batch", [["users", "lag_users"], ["movies", "lag_movies"], ["series", "lag_series"], ["interactions", "lag_interactions"]]],
