@@ -108,6 +108,18 @@ def test_round_trip(store: ModelStore, current: str) -> None:
     assert sorted(p.name for p in (store.root / current).iterdir()) == FILES
 
 
+def test_versions_from_before_there_was_a_choice_of_scaling_are_read(store: ModelStore, current: str) -> None:
+    file = store.root / current / "model.json"
+    facts = json.loads(file.read_text())
+    del facts["feedback"]["ranking_scaling"]
+    file.write_text(json.dumps(facts))
+    assert_same(store.load(), model())
+    facts["feedback"]["ranking_scaling"] = "some"
+    file.write_text(json.dumps(facts))
+    with pytest.raises(ModelError, match="no scaling 'some'"):
+        store.load()
+
+
 def test_a_model_of_nobody(store: ModelStore) -> None:
     assert_same(store.load(store.save(model(0), {})), model(0))
 

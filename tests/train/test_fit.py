@@ -79,6 +79,21 @@ def test_a_user_folded_in_is_as_trained(model: Model, data: Dataset) -> None:
         np.testing.assert_allclose(found.bias, expected.bias, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("scaling", ["none", "all"])
+def test_whatever_regularization_is_multiplied_with_a_user_folded_in_is_as_trained(data: Dataset, scaling: str) -> None:
+    settings = SETTINGS.model_copy(update={"ranking_scaling": scaling, "ranking_regularization": 0.05})
+    other = fit_model(data, settings, local_engine(), profiles=PROFILES)
+    assert other.feedback.ranking_scaling == scaling
+    for user in range(N_USERS):
+        np.testing.assert_allclose(live(other, data, user).ranking[0], other.users.ranking[user], rtol=1e-3, atol=1e-4)
+    own = np.unique(data.title[data.user == 20]).astype(np.int64)
+    whole = FoldIn.of(other.titles, other.biases.mean, other.feedback)
+    cells = Rows(np.array([0, len(own)]), own.astype(np.int32), np.full(len(own), 4.5, np.float32))
+    among = Rows(cells.start, np.arange(len(own), dtype=np.int32), cells.values)
+    given_own = whole.given(other.titles.take(own)).solve(among, among)
+    np.testing.assert_allclose(given_own.ranking, whole.solve(cells, cells).ranking, rtol=1e-5, atol=1e-6)
+
+
 def test_what_users_did_moves_the_order_but_no_predicted_rating(model: Model, data: Dataset) -> None:
     said_alone = fit_model(data.where(~data.implicit), SETTINGS, local_engine(), profiles=PROFILES)
     np.testing.assert_array_equal(said_alone.rating_factors.titles, model.rating_factors.titles)

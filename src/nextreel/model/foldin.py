@@ -11,25 +11,26 @@ import numpy as np
 from nextreel.model.arrays import Floats
 from nextreel.model.estimate import Estimate
 from nextreel.model.model import Feedback
-from nextreel.model.solve import Rows, explicit, gram, implicit, solve
+from nextreel.model.solve import Rows, Systems, explicit, gram, implicit, solve
 
 
 @dataclass(frozen=True)
 class FoldIn:
     """Solves for users, or titles, given the ``other`` side: n_other factors that rank and that predict, biases.
 
-    ``gram`` (k, k) is the Gram matrix of all of that side's factors that rank.
+    ``gram`` (k, k) is the Gram matrix of all ``n_other`` of that side's factors that rank.
     """
 
     other: Estimate
     gram: Floats
+    n_other: int
     mean: float
     feedback: Feedback
 
     @classmethod
     def of(cls, other: Estimate, mean: float, feedback: Feedback) -> "FoldIn":
         """Return what solves given the whole of the other side."""
-        return cls(other, gram(other.ranking), mean, feedback)
+        return cls(other, gram(other.ranking), len(other.ranking), mean, feedback)
 
     def given(self, other: Estimate) -> "FoldIn":
         """Return the same for ratings of some of the other side, rows of their own here, or of newcomers to it."""
@@ -46,10 +47,21 @@ class FoldIn:
         bias = bias.astype(np.float32)
         left = Rows(ratings.start, ratings.columns, off - bias[row])
         above = Rows(liking.start, liking.columns, liking.values - np.float32(self.feedback.neutral_rating))
-        regularization, alpha = self.feedback.ranking_regularization, self.feedback.alpha
-        confident = implicit(above, self.other.ranking, regularization, alpha, gram_of_other=self.gram)
         return Estimate(
-            solve(confident, self.other.ranking, threads=threads),
+            solve(self.confident(above, self.other.ranking), self.other.ranking, threads=threads),
             solve(explicit(left, self.feedback.regularization), self.other.rating, threads=threads),
             bias,
+        )
+
+    def confident(self, above: Rows, other: Floats) -> Systems:
+        """Return the systems of the factors that rank: cells in stars above neutral, given some of the other side."""
+        said = self.feedback
+        return implicit(
+            above,
+            other,
+            said.ranking_regularization,
+            said.alpha,
+            said.ranking_scaling,
+            gram_of_other=self.gram,
+            n_columns=self.n_other,
         )

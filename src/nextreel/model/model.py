@@ -18,6 +18,7 @@ from nextreel.errors import ModelError
 from nextreel.events.contract import RATING_MAX, RATING_MIN
 from nextreel.model.arrays import Floats, Indices, Ints
 from nextreel.model.estimate import Estimate, TraitModel
+from nextreel.model.solve import Scaling
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Feedback:
     ranking_regularization: float
     regularization: float
     damping: float
+    ranking_scaling: Scaling = "positive"
 
 
 @dataclass(frozen=True)

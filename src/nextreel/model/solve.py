@@ -95,8 +95,12 @@ def implicit(
     scaling: Scaling = "positive",
     threads: int | None = None,
     gram_of_other: Floats | None = None,
+    n_columns: int | None = None,
 ) -> Systems:
-    """Return the systems of implicit feedback; ``gram_of_other`` is `gram` of ``other`` where that is known already.
+    """Return the systems of implicit feedback.
+
+    Where ``other`` is a part of the other side, or it is known already, ``gram_of_other`` is `gram` of the whole of it,
+    and ``n_columns`` how many it has.
 
     λ' is λ by the row's cells of positive value ("positive", as MLlib has it), λ as it is ("none", Hu et al.), or λ by
     the whole confidence that a row's error is weighted with, n_columns + α n_row ("all", Rendle et al. 2022, ν = 1).
@@ -108,7 +112,7 @@ def implicit(
     if scaling == "positive":
         shrink *= _sums(liked, rows).astype(np.float32)
     elif scaling == "all":
-        shrink *= (len(other) + alpha * rows.counts).astype(np.float32)
+        shrink *= ((len(other) if n_columns is None else n_columns) + alpha * rows.counts).astype(np.float32)
     known = gram(other, threads) if gram_of_other is None else gram_of_other
     return Systems(rows, weights, targets, shrink, known)
 

@@ -10,7 +10,7 @@ and what a server needs besides: `nextreel.model.snapshot`
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from nextreel.model.estimate import TraitModel
 from nextreel.model.model import Biases, Factors, Feedback, Model, Newcomers
 from nextreel.model.ridge import Linear
 from nextreel.model.snapshot import Snapshot, mapped, write_snapshot
+from nextreel.model.solve import Scaling
 from nextreel.model.traits import Vocabulary
 
 #: What model.json says.
@@ -69,10 +70,19 @@ def put_together(parts: Parts) -> Model:
         biases=Biases(float(facts["mean"]), users["bias"].to_numpy(), titles["bias"].to_numpy()),
         popularity=titles["popularity"].to_numpy(),
         activity=users["activity"].to_numpy(),
-        feedback=Feedback(**{field.name: float(facts["feedback"][field.name]) for field in fields(Feedback)}),
+        feedback=_feedback(facts["feedback"]),
         newcomers=Newcomers(*(_trait_model(tables[f"new-{side}"]) for side in _SIDES)),
         **factors,
     )
+
+
+def _feedback(said: Facts) -> Feedback:
+    """Return how ratings became factors; versions before there was a choice of scaling do not name theirs."""
+    scaling = said.get("ranking_scaling", "positive")
+    if scaling not in get_args(Scaling):
+        raise ModelError(f"there is no scaling {scaling!r}")
+    numbers = [field.name for field in fields(Feedback) if field.name != "ranking_scaling"]
+    return Feedback(**{name: float(said[name]) for name in numbers}, ranking_scaling=scaling)
 
 
 def write_version(folder: Path, model: Model, facts: Facts, snapshot: Snapshot | None = None) -> None:

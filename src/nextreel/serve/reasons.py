@@ -7,7 +7,7 @@ import numpy as np
 from nextreel.model.arrays import Ints
 from nextreel.model.estimate import HALF
 from nextreel.model.explain import Met, by_preferences, by_titles
-from nextreel.model.solve import Rows, implicit
+from nextreel.model.solve import Rows
 from nextreel.model.traits import concatenated
 from nextreel.serve.live import Live
 from nextreel.serve.people import Past, Profile
@@ -39,10 +39,7 @@ def reasons(
     factors = live.titles.of(np.concatenate([past.titles, titles])).ranking
     above = past.ratings - np.float32(model.feedback.neutral_rating)
     cells = Rows(np.array([0, n]), np.arange(n, dtype=np.int32), above.astype(np.float32))
-    feedback = model.feedback
-    systems = implicit(
-        cells, factors, feedback.ranking_regularization, feedback.alpha, gram_of_other=live.people.fold_in.gram
-    )
+    systems = live.people.fold_in.confident(cells, factors)
     found = by_titles(systems, 0, factors, n + np.arange(len(titles)), most, n / (n + HALF), expected)
     declared = concatenated([profile.traits()] * len(titles)) if len(titles) else None
     cards = [live.titles.card(row).traits() for row in titles.tolist()]

@@ -200,6 +200,11 @@ class TrainSettings(Section):
     iterations: Positive = Field(10, description="alternating sweeps")
     regularization: float = Field(0.15, gt=0.0, description="of the explicit model, weighted by ratings (ALS-WR)")
     ranking_regularization: float = Field(0.8, gt=0.0, description="of the implicit model that ranks")
+    ranking_scaling: Literal["positive", "none", "all"] = Field(
+        "positive",
+        description="what that is multiplied with: a row's liked cells (as MLlib has it), nothing, or all of its "
+        "confidence (Rendle et al. 2022: take a hundredth then); all but the first on this machine alone",
+    )
     alpha: float = Field(3.0, gt=0.0, description="confidence that a star above neutral adds in the implicit model")
     neutral_rating: float = Field(2.5, ge=0.0, lt=5.0, description="ranking takes ratings above for liking, below not")
     damping: float = Field(5.0, ge=0.0, description="ratings' worth of prior in the bias baseline")

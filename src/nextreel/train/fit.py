@@ -48,7 +48,12 @@ def fit_model(
     )
     ranking_factors = engine(
         Cells(*shape, data.user, data.title, data.rating - np.float32(settings.neutral_rating)),
-        common("implicit", regularization=settings.ranking_regularization, alpha=settings.alpha),
+        common(
+            "implicit",
+            regularization=settings.ranking_regularization,
+            alpha=settings.alpha,
+            scaling=settings.ranking_scaling,
+        ),
         None if start is None else _aligned(start, start.ranking_factors, data),
     )
     learned = Estimate(ranking_factors.titles, rating_factors.titles, biases.titles)
@@ -65,6 +70,7 @@ def _with_everybody(
         settings.ranking_regularization,
         settings.regularization,
         settings.damping,
+        settings.ranking_scaling,
     )
     titles, users = now(data, profiles)
     n_liking, n_stars = (np.bincount(d.title, minlength=data.n_titles) for d in (data, data.stars()))

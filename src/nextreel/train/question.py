@@ -108,10 +108,16 @@ def _space(name: Name, settings: Settings) -> dict[str, BaseDistribution]:
     if name == "ranking":
         most, present = settings.tuning.max_factors, settings.train.factors
         found["factors"] = IntDistribution(min(_LEAST_FACTORS, most, present), max(most, present), log=True)
-    for parameter, (low, high, log) in _RANGES[name].items():
+    for parameter, (low, high, log) in _ranges(name, settings).items():
         value = getattr(settings.train, parameter)
         found[parameter] = FloatDistribution(min(low, value), max(high, value), log=log)
     return found
+
+
+def _ranges(name: Name, settings: Settings) -> dict[str, tuple[float, float, bool]]:
+    """Return the ranges of a question's parameters: by all of a row's confidence λ is multiplied with a lot."""
+    by_all = settings.train.ranking_scaling == "all" and name == "ranking"
+    return _RANGES[name] | ({"ranking_regularization": (0.0005, 0.5, True)} if by_all else {})
 
 
 def _digest(name: Name, split: Split, settings: Settings, trainer: Trainer) -> str:
