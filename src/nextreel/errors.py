@@ -60,3 +60,12 @@ class InputError(NextreelError):
 
 class ModelError(NextreelError):
     """A model cannot be trained, read or used."""
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Tell whether an error is what an interrupt left behind: Spark and DuckDB make errors of their own of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        if str(error) == "Query interrupted":  # DuckDB's, without the interrupt as its context
+            return True
+        error = error.__context__
+    return error is not None

@@ -134,6 +134,19 @@ def test_what_cannot_be_read_of_one_keeps_nothing_of_the_others_back(home: Setti
     assert warehouse.revision == 1
 
 
+def test_an_interrupt_is_an_interrupt_and_not_a_file_that_cannot_be_read(
+    home: Settings, open_warehouse: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = open_warehouse(home)
+
+    def interrupted() -> bool:
+        raise RuntimeError("Query interrupted")  # DuckDB's
+
+    monkeypatch.setattr(warehouse, "_follow_lake", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        warehouse.refresh()
+
+
 def test_nothing_new_is_no_change(home: Settings, open_warehouse: Open) -> None:
     filling = Filling(home.lake)
     random_world(filling, n_deeds=50)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from tests.model.models import FEEDBACK, knows_traits, make_model
+from tests.serve.living import live
 
 from nextreel.errors import ModelError
 from nextreel.locks import in_use
@@ -346,6 +348,55 @@ def test_rolling_back_goes_further_each_time_and_training_goes_on_from_there(
     with pytest.raises(ModelError, match=rf"no version that was current before {four[0]}.*{four[1]}, {four[2]}"):
         store.rollback()
     assert store.current() == four[0]
+
+
+def test_rolling_back_never_ends_where_it_began(store: ModelStore, current: str) -> None:
+    zero, one, two, three = (store.save(model(), {}, NOON + timedelta(days=n)) for n in range(1, 5))
+    for version in (zero, one, two, one, three):
+        store.promote(version)
+    shutil.rmtree(store.root / two)
+    assert [store.rollback() for _ in range(3)] == [one, zero, current]
+    with pytest.raises(ModelError):
+        store.rollback()
+
+
+@pytest.mark.parametrize("said", [b"\xff\xfe\x00", b"", b"../elsewhere\n"])
+def test_a_current_that_names_nothing_is_none_and_can_be_mended(store: ModelStore, current: str, said: bytes) -> None:
+    (store.root / "current").write_bytes(said)
+    assert store.current() is None
+    with pytest.raises(ModelError, match="none of the models"):
+        store.load()
+    store.promote(current)
+    assert store.current() == current
+
+
+@pytest.mark.parametrize(
+    "facts", [{"evaluation": 5}, {"evaluation": {"ranking": {"als": {"ndcg": "x"}}}}, {"data": []}]
+)
+def test_figures_that_are_none_are_damage(store: ModelStore, current: str, facts: dict[str, Any]) -> None:
+    file = store.root / current / "model.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | facts))
+    with pytest.raises(ModelError, match="tells no figures"):
+        store.facts(current)
+
+
+@pytest.mark.parametrize("part", ["profiles.arrow", "catalogue.arrow", "history-titles.npy", "history-start.npy"])
+@pytest.mark.parametrize("damage", ["gone", "cut off", "out of range"])
+def test_what_cannot_be_served_does_not_become_current(store: ModelStore, part: str, damage: str) -> None:
+    small = live()
+    version = store.save(small.model, {}, snapshot=small.snapshot)
+    file = store.root / version / part
+    if damage == "gone":
+        file.unlink()
+    elif damage == "cut off":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif part.endswith(".npy"):
+        np.save(file, np.load(file) + 1_000_000)
+    else:
+        file.write_bytes(b"no arrow")
+    with pytest.raises(ModelError):
+        store.promote(version)
+    assert store.current() is None
 
 
 def test_rolling_back_leaves_out_what_is_gone_and_does_not_take_what_is_damaged(

@@ -18,6 +18,7 @@ import pytest
 from confluent_kafka import Producer
 from tests.serve.living import N_TITLES, live, ratings
 
+from nextreel.errors import ModelError
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.kafka.topics import topics_by_type
 from nextreel.model.store import ModelStore
@@ -161,7 +162,9 @@ def test_a_promoted_model_takes_over_and_a_broken_one_is_refused(served: Setting
         assert first != second
         third = store.save(trained.model, {"kafka_offsets": {}}, snapshot=trained.snapshot)
         (served.models / third / "history-start.npy").write_bytes(b"broken")
-        store.promote(third)
+        with pytest.raises(ModelError):
+            store.promote(third)
+        (served.models / "current").write_text(third)  # by hand
         time.sleep(3)
         assert running.get("/v1/model")[1]["version"] == second
         assert running.get("/v1/users/u10/recommendations")[0] == 200

@@ -257,7 +257,7 @@ def test_when_time_is_over_no_trial_begins_but_the_first(tmp_path: Path) -> None
 
 def test_time_is_shared(tmp_path: Path) -> None:
     data = ratings(20, 20)
-    given = settings(tmp_path).model_copy(update={"tuning": TuningSettings(minutes=1 / 60, max_factors=4)})
+    given = settings(tmp_path).model_copy(update={"tuning": TuningSettings(minutes=1 / 15, max_factors=4)})
     found, told = tuned(given, data)
     assert all(s.trials is None for s in told)
     assert min(s.done for s in found.standings) > 1

@@ -24,7 +24,7 @@ from nextreel.cli.serve import keys, serve
 from nextreel.cli.status import status
 from nextreel.cli.tune import tune
 from nextreel.cli.up import keep_training, up
-from nextreel.errors import NextreelError
+from nextreel.errors import NextreelError, was_interrupted
 
 #: Spark settings whose values are not for showing: those of Spark's own spark.redaction.regex, and Azure's keys.
 _SECRET = re.compile(r"secret|password|token|(access|account).?key|credential", re.IGNORECASE)
@@ -43,7 +43,14 @@ class _Cli(click.Group):
             at = f": {error.filename}" if error.filename else ""
             click.secho(f"error: {error.strerror or error}{at}", fg="red", err=True)
             ctx.exit(1)
+        except MemoryError as error:
+            click.secho(f"error: there is not enough memory: {error}", fg="red", err=True)
+            ctx.exit(1)
         except KeyboardInterrupt:
+            ctx.exit(130)
+        except RuntimeError as error:
+            if not was_interrupted(error):
+                raise
             ctx.exit(130)
 
 

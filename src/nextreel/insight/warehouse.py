@@ -16,6 +16,7 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
+from nextreel.errors import was_interrupted
 from nextreel.events.contract import TABLES, TITLE_TYPES, Verb
 from nextreel.insight.export import PARQUET, exported_version
 from nextreel.insight.star import STAR
@@ -158,6 +159,8 @@ class Warehouse:
         try:
             return part()
         except Exception as error:  # which it is, whoever asked to refresh will say
+            if was_interrupted(error):
+                raise KeyboardInterrupt from None
             errors.append(error)
             return False
 

@@ -152,7 +152,7 @@ def spark_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JError, ConnectionError) as error:
-        if _was_interrupted(error):
+        if errors.was_interrupted(error):
             raise KeyboardInterrupt from None
         text = str(error)
         carried = re.search(r"nextreel\.errors\.(\w+): (.+)", text)
@@ -166,13 +166,6 @@ def spark_errors(settings: Settings) -> Iterator[None]:
         first = (lines[1][2:] if named else lines[0]).rstrip(".")
         first = first if ended is None else f"Spark's JVM has ended with code {ended}"
         raise errors.SparkError(f"{first}. {_log(settings)} may say more.") from error
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Tell whether an error is what an interrupt left behind: jobs that were cancelled, a call that was broken off."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
 
 
 def _log(settings: Settings) -> Path:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nextreel.model.arrays import Floats
 
+_TABLES = ("profiles", "catalogue")
 #: The time of a rating that has none: before all others.
 NO_TIME = np.iinfo(np.int64).min
 
@@ -59,7 +60,7 @@ def by_rows(table: pa.Table, key: str, ids: pa.StringArray) -> pa.Table:
 
 def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
     """Write a snapshot to a folder that is there."""
-    for name, table in (("profiles", snapshot.users), ("catalogue", snapshot.titles)):
+    for name, table in zip(_TABLES, (snapshot.users, snapshot.titles), strict=True):
         with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
     for field in fields(History):
@@ -68,11 +69,18 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
 
 def read_snapshot(folder: Path) -> Snapshot:
     """Map a snapshot into memory. Raises `OSError` or `ValueError` where a part is missing or damaged."""
-    users, titles = (
-        pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all() for name in ("profiles", "catalogue")
-    )
+    users, titles = (pa.ipc.open_file(pa.memory_map(str(folder / f"{name}.arrow"))).read_all() for name in _TABLES)
     arrays = {f.name: mapped(folder / f"history-{f.name}.npy") for f in fields(History)}
-    return Snapshot(users, titles, History(**arrays))
+    history = History(**arrays)
+    n, same = len(history.titles), [history.ratings, history.given, history.times]
+    if len(history.start) != len(users) + 1 or history.start[-1] != n or any(len(each) != n for each in same):
+        raise ValueError(f"the parts of {folder}'s history do not fit together")
+    return Snapshot(users, titles, history)
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Tell whether there is any part of a snapshot in a folder."""
+    return any(folder.glob("history-*.npy")) or any((folder / f"{name}.arrow").exists() for name in _TABLES)
 
 
 def mapped(path: Path) -> NDArray[Any]:

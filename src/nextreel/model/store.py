@@ -26,7 +26,7 @@ from nextreel.locks import HAS_LOCKS, changing, in_use, unused
 from nextreel.model import journal
 from nextreel.model.journal import Decision, Deed, Verdict
 from nextreel.model.model import Model
-from nextreel.model.snapshot import Snapshot, read_snapshot
+from nextreel.model.snapshot import Snapshot, is_snapshot, read_snapshot
 from nextreel.model.version import FACTS, Facts, read_facts, read_model, write_version
 
 _VERSION = re.compile(r"\d{8}T\d{6}-\d{3}")
@@ -55,12 +55,14 @@ class ModelStore:
     def current(self) -> str | None:
         """Return the name of the current version, or None where there is none yet."""
         pointer = self.root / "current"
-        return pointer.read_text("utf-8").strip() if pointer.exists() else None
+        said = pointer.read_text("utf-8", "replace").strip() if pointer.exists() else ""
+        return said if _VERSION.fullmatch(said) else None
 
     def previous(self) -> str | None:
         """Return what a rollback makes current: the last version before the current one that is still there."""
-        past, there = journal.history(self.decisions(), self.current())[:-1], self.versions()
-        return next((v for v in reversed(past) if v in there), None)
+        current, there = self.current(), self.versions()
+        past = journal.history(self.decisions(), current)
+        return next((v for v in reversed(past) if v in there and v != current), None)
 
     def decisions(self) -> list[Decision]:
         """Return what was decided about versions and took effect, the oldest decision first."""
@@ -192,6 +194,10 @@ class ModelStore:
     def _make_current(self, version: str, deed: Deed, why: str) -> None:
         self.check(version)
         self._read(version)
+        if is_snapshot(self.root / version):
+            _, snapshot, _ = self.load_to_serve(version)
+            if snapshot.history.titles.max(initial=-1) >= len(snapshot.titles):
+                raise ModelError(f"model version {version!r} in {self.root} is damaged: its history has unknown titles")
         if version != self.current():
             self._record(version, deed, why)
             write_text(self.root / "current", version + "\n")

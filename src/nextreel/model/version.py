@@ -107,7 +107,24 @@ def read_facts(folder: Path) -> Facts:
         raise ModelError(f"model version {folder.name!r} in {folder.parent} cannot be read: {error}") from None
     if not isinstance(facts, dict):
         raise ModelError(f"model version {folder.name!r} in {folder.parent} is damaged: {FACTS} is no JSON object")
+    if not _is_evaluation(facts.get("evaluation")) or not isinstance(facts.get("data", {}), dict):
+        raise ModelError(f"model version {folder.name!r} in {folder.parent} is damaged: {FACTS} tells no figures")
     return facts
+
+
+def _is_evaluation(said: Any) -> bool:
+    """Tell whether something has figures by who is judged, for ranking and for accuracy, or is nothing at all."""
+    if said is None:
+        return True
+    groups = [said.get(name, {}) for name in ("ranking", "accuracy")] if isinstance(said, dict) else [None]
+    return all(
+        isinstance(group, dict) and all(isinstance(each, dict) and _are_figures(each) for each in group.values())
+        for group in groups
+    )
+
+
+def _are_figures(said: dict[str, Any]) -> bool:
+    return all(value is None or isinstance(value, int | float) for value in said.values())
 
 
 def read_model(folder: Path, map_factors: bool = False) -> Model:

@@ -196,7 +196,7 @@ class TrainSettings(Section):
     )
     local_ratings: Positive = Field(100_000_000, description="ratings that auto trains on this machine, at the most")
     warm_start: bool = Field(False, description="go on from the current model's factors (local engine only)")
-    factors: Positive = Field(64, description="factors of a user and of a title")
+    factors: int = Field(64, ge=1, le=4096, description="factors of a user and of a title")
     iterations: Positive = Field(10, description="alternating sweeps")
     regularization: float = Field(0.15, gt=0.0, description="of the explicit model, weighted by ratings (ALS-WR)")
     ranking_regularization: float = Field(0.8, gt=0.0, description="of the implicit model that ranks")

@@ -87,6 +87,8 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
     if len(data) == 0:
         raise ModelError(f"{lake.root} has no ratings, and no users and titles to simulate any from")
     name, engine = choose_engine(spark, settings.train, len(data))
+    store = ModelStore(settings.models)
+    known = _current(store, progress) if settings.train.warm_start else None
     progress(f"{name} ALS, {settings.train.factors} factors, {len(data):,} ratings")
     with watch.step("evaluating on held-out ratings"):
         parts = split(data, found.users, simulator(spark, found.titles, settings.ratings), settings)
@@ -94,8 +96,6 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
         judged = fit_model(parts.train, settings.train, engine, profiles=profiles)
         evaluation = evaluate(judged, parts, settings)
     with watch.step("learning from all ratings"):
-        store = ModelStore(settings.models)
-        known = store.load() if settings.train.warm_start and store.current() else None
         model = fit_model(data, settings.train, engine, known, profiles)
     with watch.step("storing the model"):
         snapshot = Snapshot(
@@ -114,6 +114,15 @@ def choose_engine(spark: SparkSession, settings: TrainSettings, n_ratings: int) 
     if settings.engine == "local" or (settings.engine == "auto" and fits):
         return "local", local_engine()
     return "mllib", mllib_engine(spark)
+
+
+def _current(store: ModelStore, progress: Callable[[str], None]) -> Model | None:
+    """Return the model to go on from; None where there is none, or it cannot be read."""
+    try:
+        return store.load() if store.current() else None
+    except ModelError as error:
+        progress(f"beginning anew: {error}")
+        return None
 
 
 def _facts(settings: Settings, data: Dataset, evaluation: Evaluation, reached: Offsets) -> dict[str, Any]:
