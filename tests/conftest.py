@@ -20,6 +20,7 @@ hypothesis_settings.load_profile("nextreel")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long forms be asked for: ``./run test --crashes 100 tests/ingest/test_crash.py``."""
     parser.addoption("--crashes", type=int, default=10, help="how often the crash test kills the ingest, from 10 on")
+    parser.addoption("--clustered", type=int, default=1_000_000, help="how many events a Spark cluster ingests")
     parser.addoption("--hostile", type=int, default=3_000, help="how many hostile requests the server is sent")
 
 
@@ -39,6 +40,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def n_crashes(pytestconfig: pytest.Config) -> int:
     """How often the ingest is killed."""
     return max(10, int(pytestconfig.getoption("--crashes")))
+
+
+@pytest.fixture(scope="session")
+def n_clustered(pytestconfig: pytest.Config) -> int:
+    """How many interactions a cluster ingests."""
+    return int(pytestconfig.getoption("--clustered"))
 
 
 @pytest.fixture

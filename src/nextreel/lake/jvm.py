@@ -32,6 +32,9 @@ def launch(conf: Mapping[str, str]) -> None:
     Java's own options become arguments all the same. An interrupt waits until the JVM has started: before, there is no
     handle by which to end it. Raises `SettingsError` where PYSPARK_SUBMIT_ARGS names another file of settings.
     """
+    if is_submitted():  # it is there
+        SparkContext._ensure_initialized()
+        return
     given = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
     if "--properties-file" in given:
         raise SettingsError(
@@ -46,14 +49,21 @@ def launch(conf: Mapping[str, str]) -> None:
             SparkContext._ensure_initialized()
 
 
+def is_submitted() -> bool:
+    """Tell whether ``spark-submit`` has started this program: its JVM was there first, and ends after us."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
 def end() -> bool:
-    """End the JVM, if there is one; tell whether it ended by itself, having written all it had to write."""
+    """End the JVM, if there is one of ours; tell whether it ended by itself, having written all it had to write."""
     gateway, context = SparkContext._gateway, SparkContext._active_spark_context
     if gateway is None:
         return False
     with suppress(Exception):  # a session that was not finished may fail in any way
         if context is not None:
             context.stop()
+    if gateway.proc is None:
+        return True
     with suppress(Py4JError, OSError):
         gateway.shutdown()
     jvm: subprocess.Popen[bytes] = gateway.proc
@@ -74,7 +84,7 @@ def exit_code() -> int | None:
     """Return the code with which the JVM has ended, None while it runs and where there is none."""
     gateway = SparkContext._gateway
     try:
-        return None if gateway is None else int(gateway.proc.wait(_LAST_SECONDS))
+        return None if gateway is None or gateway.proc is None else int(gateway.proc.wait(_LAST_SECONDS))
     except subprocess.TimeoutExpired:
         return None
 

@@ -61,33 +61,22 @@ _LOCAL_CONF = {
 #: The serial collector wants the least memory and, on two cores, time; ALS recurses deep into its lineage.
 #: What one machine is given is over before the second compiler has paid for itself.
 _JVM_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss8m")
+#: On a cluster: executors read tasks whose lineage is as deep.
+_CLUSTER_CONF = {"spark.driver.extraJavaOptions": "-Xss8m", "spark.executor.extraJavaOptions": "-Xss8m"}
 
 
 def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSession:
     """Return the process's Spark session, started if it is not there yet; what its JVM prints goes to a log file.
 
-    Settings of the section ``spark`` win over nextreel's own choices. Raises `nextreel.errors.JavaError` where
-    no Java is found, `nextreel.errors.NextreelError` where there is no folder for what a start needs.
+    Settings of the section ``spark`` win over nextreel's own choices. In a program that ``spark-submit`` has started,
+    the master, what is shipped and all else that a JVM is started with are what that was given. Raises
+    `nextreel.errors.JavaError` where no Java is found, `nextreel.errors.NextreelError` where there is no folder for
+    what a start needs.
     """
-    java = find_java()
-    cache = _cache_folder()
-    environment = {"JAVA_HOME": str(launcher_home(java, _java_folder(java, cache)))}
-    # Workers would start the first python3 of PATH, which need not be this one.
-    for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
-        local = settings.spark.master.startswith("local")
-        environment[variable] = sys.executable if local else os.environ.get(variable, sys.executable)
-    conf = dict(_CONF)
-    if sys.platform == "linux":
-        environment["LC_ALL"] = "C.UTF-8"  # or the JVM has no names for paths beyond ASCII where the locale is POSIX
-    if settings.spark.master.startswith("local"):
-        conf |= _LOCAL_CONF
-        environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(_spark_home(cache))}
-        conf["spark.driver.extraJavaOptions"] = " ".join([*_JVM_OPTIONS, *_archive_options(java, cache)])
-    conf["spark.driver.memory"] = settings.spark.driver_memory
+    conf, environment = (_submitted if jvm.is_submitted() else _to_launch)(settings)
+    conf = _CONF | conf | {"spark.app.name": app_name}
     conf["spark.sql.warehouse.dir"] = Path(settings.home, "spark-warehouse").absolute().as_uri()
-    if settings.ingest.connector == "jvm":
-        conf["spark.jars.packages"] = settings.ingest.packages
-    conf |= {"spark.master": settings.spark.master, "spark.app.name": app_name} | settings.spark.conf
+    conf |= settings.spark.conf
     builder = SparkSession.builder
     for key, value in conf.items():
         builder = builder.config(key, value)
@@ -109,6 +98,34 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
                 jvm.end()
                 _discard(_unfinished_archive(conf.get("spark.driver.extraJavaOptions")))
             raise
+
+
+def _to_launch(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the settings and the environment of a JVM that is to be launched."""
+    java = find_java()
+    cache = _cache_folder()
+    environment = {"JAVA_HOME": str(launcher_home(java, _java_folder(java, cache)))}
+    local = settings.spark.master.startswith("local")
+    # Workers would start the first python3 of PATH, which need not be this one.
+    for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
+        environment[variable] = sys.executable if local else os.environ.get(variable, sys.executable)
+    conf = {"spark.master": settings.spark.master, "spark.driver.memory": settings.spark.driver_memory}
+    if sys.platform == "linux":
+        environment["LC_ALL"] = "C.UTF-8"  # or the JVM has no names for paths beyond ASCII where the locale is POSIX
+    if local:
+        environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(_spark_home(cache))}
+        options = " ".join([*_JVM_OPTIONS, *_archive_options(java, cache)])
+        conf |= _LOCAL_CONF | {"spark.driver.extraJavaOptions": options}
+    else:
+        conf |= _CLUSTER_CONF
+    if settings.ingest.connector == "jvm":
+        conf["spark.jars.packages"] = settings.ingest.packages
+    return conf, environment
+
+
+def _submitted(_: Settings) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what is left to say where ``spark-submit`` has launched the JVM."""
+    return {"spark.executor.extraJavaOptions": _CLUSTER_CONF["spark.executor.extraJavaOptions"]}, {}
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -1,0 +1,99 @@
+"""Spark's standalone cluster as processes: a master and workers from the PySpark package, on loopback."""
+
+import itertools
+import os
+import re
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+import pyspark
+
+from nextreel.java import find_java, launcher_home
+
+_DEADLINE_SECONDS = 120.0
+_CLASS = "org.apache.spark.deploy"
+
+
+class Cluster:
+    """A master and workers of one core each."""
+
+    def __init__(self, folder: Path, n_workers: int = 2):
+        self._folder = folder
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
+        java = str(launcher_home(find_java(), folder / "java"))
+        self.environment = kept | {"JAVA_HOME": java, "SPARK_LOCAL_IP": "127.0.0.1"}
+        self._n_workers, self._numbers = n_workers, itertools.count()
+        self._master: subprocess.Popen[Any] | None = None
+        self.workers: list[subprocess.Popen[Any]] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._master = self._start("master", f"{_CLASS}.master.Master", "--port", "0")
+            self.url = self._told("master", r"Starting Spark master at (spark://\S+)")
+            for _ in range(self._n_workers):
+                self.add_worker()
+            return self
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for process in (*self.workers, *([self._master] if self._master else [])):
+            kill(process)
+
+    def add_worker(self) -> None:
+        """Start a worker and wait until the master knows it."""
+        name = f"worker-{next(self._numbers)}"
+        arguments = ["--cores", "1", "--memory", "2g", "--work-dir", str(self._folder / name), self.url]
+        self.workers.append(self._start(name, f"{_CLASS}.worker.Worker", *arguments))
+        self._told(name, r"Successfully registered with master")
+
+    def executors(self) -> list[list[psutil.Process]]:
+        """Return each worker's executors."""
+        return [_executors(worker) for worker in self.workers]
+
+    def _start(self, name: str, of: str, *arguments: str) -> subprocess.Popen[Any]:
+        self._folder.mkdir(exist_ok=True)
+        program = Path(pyspark.__file__).parent / "bin" / "spark-class"
+        command = [str(program), of, "--host", "127.0.0.1", "--webui-port", "0", *arguments]
+        with self._log(name).open("wb") as log:
+            return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def _told(self, name: str, pattern: str) -> str:
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            if found := re.search(pattern, self._log(name).read_text("utf-8", "replace")):
+                return found.group(found.re.groups)
+            time.sleep(0.1)
+        raise AssertionError(f"no {pattern!r} from {name}: {self._log(name).read_text()[-2000:]}")
+
+
+def kill(process: subprocess.Popen[Any]) -> None:
+    """Kill a process and all below it at once, as a machine that loses its power."""
+    with suppress(psutil.NoSuchProcess):
+        below = psutil.Process(process.pid).children(recursive=True)
+        for each in (psutil.Process(process.pid), *below):
+            with suppress(psutil.NoSuchProcess):
+                each.send_signal(signal.SIGKILL)
+    process.wait(30)
+
+
+def _executors(worker: subprocess.Popen[Any]) -> list[psutil.Process]:
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for each in psutil.Process(worker.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if "org.apache.spark.executor.CoarseGrainedExecutorBackend" in each.cmdline():
+                    found.append(each)
+    return found
