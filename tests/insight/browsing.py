@@ -55,7 +55,7 @@ def settle(page: Page) -> None:
         page.wait_for_function(
             """() => {
                 const asked = new URLSearchParams(location.search);
-                for (const name of ["view", "person"]) asked.delete(name);
+                for (const name of ["view", "person", "like"]) asked.delete(name);
                 const { query, drawn } = document.querySelector("main").dataset;
                 return query === asked.toString() && drawn === "true";
             }"""

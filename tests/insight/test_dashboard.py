@@ -6,13 +6,18 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import pytest
 from starlette.testclient import TestClient
 from tests.insight.filling import GENRES, Filling, random_world
+from tests.serve.test_serve_process import server
 
 from nextreel.app import create_app
+from nextreel.insight import routes
 from nextreel.insight.metrics import DIMENSION, METRICS
 from nextreel.insight.routes import STATIC
 from nextreel.insight.views import VIEWS
@@ -115,6 +120,8 @@ def test_figures_as_json_and_as_csv(asking: TestClient, filling: Filling) -> Non
         ("metric=titles&since=yesterday", "since"),
         ("metric=titles&min_rating=9", "min_rating"),
         ("by=genre", "metric"),
+        ("metric=titles&by=genre&by=genre", "twice"),
+        ("metric=titles&metric=titles", "twice"),
     ],
 )
 def test_what_cannot_be_asked_is_said(asking: TestClient, query: str, says: str) -> None:
@@ -161,6 +168,28 @@ def test_changes_are_streamed_and_end_with_the_server(settings: Settings, fillin
         assert {name for name, _ in told} == {"state", "pipeline"}
         assert dict(told)["state"].keys() == {"revision", "loaded", "trouble"}
         assert {"status", "batches", "quarantine", "five_vs"} <= dict(told)["pipeline"].keys()
+
+
+def test_who_only_listens_leaves_room_for_those_who_ask(settings: Settings, filling: Filling) -> None:
+    with server(settings) as served:
+        until(lambda: status(f"{served.url}/healthz") == 200)
+        with ExitStack() as listening:
+            for _ in range(routes._STREAMS):
+                listening.enter_context(urlopen(f"{served.url}/v1/insight/changes", timeout=20)).readline()
+            assert status(f"{served.url}/v1/insight/changes") == 503
+            assert status(f"{served.url}/v1/insight/views/content") == 200
+        until(lambda: status(f"{served.url}/v1/insight/changes") == 200)
+
+
+def status(url: str) -> int:
+    try:
+        with urlopen(url, timeout=20) as answer:
+            return int(answer.status)
+    except HTTPError as error:
+        with error:
+            return error.code
+    except URLError:
+        return 0
 
 
 def test_the_pipeline_tells_of_an_empty_home(settings: Settings) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import Page, Playwright, Route
 from pyspark.sql import SparkSession
 from tests.ingest.ingesting import ingest
 from tests.insight.browsing import (
@@ -238,6 +238,41 @@ def test_the_keyboard_is_enough_to_filter(page: Page, deeds: pd.DataFrame) -> No
     page.keyboard.press("Enter")
     settle(page)
     assert number(figure(page, "interactions")) == (deeds["title_type"] == "series").sum()
+    assert page.evaluate("document.activeElement.textContent") == "series"
+    page.get_by_role("link", name="Engagement").focus()
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.evaluate("document.activeElement.textContent") == "Engagement"
+
+
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "toString", "none"])
+def test_a_view_that_there_is_not_is_the_first(page: Page, name: str) -> None:
+    page.goto(f"/?view={name}")
+    page.wait_for_selector(".reel li")
+
+
+def test_pages_that_nobody_sees_leave_the_server_to_others(page: Page, served: Server) -> None:
+    assert page.context.browser is not None
+    with page.context.browser.new_context(base_url=served.url) as context:
+        hidden = [context.new_page() for _ in range(7)]
+        for other in hidden:  # a browser has six connections to a server
+            opened(other, "/?view=content")
+            other.evaluate("Object.defineProperty(document, 'hidden', { get: () => true, configurable: true })")
+            other.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        opened(context.new_page(), "/?view=content")
+        hidden[0].evaluate("delete document.hidden")
+        with hidden[0].expect_request("**/v1/insight/changes"):
+            hidden[0].evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_figures_that_were_older_than_the_first_word_are_asked_for_again(page: Page) -> None:
+    def early(route: Route) -> None:
+        answer = route.fetch().json()
+        route.fulfill(json=answer | {"loaded": False, "revision": 0})
+
+    page.route("**/v1/insight/views/content*", early, times=1)
+    opened(page, "/?view=content")
+    page.wait_for_function("() => document.querySelector('main').dataset.revision !== '0'")
 
 
 def test_a_panel_stays_as_it_is_while_one_chooses(page: Page, deeds: pd.DataFrame) -> None:
@@ -322,6 +357,14 @@ def test_a_stranger_says_what_they_like(page: Page) -> None:
     told = page.request.post("/v1/recommendations", data=wanted).json()
     assert shown == [each["content_id"] for each in told["items"]]
     assert page.get_by_role("button", name="Play").count() == 0  # whoever is nobody writes nothing
+    assert page.url.endswith("like=Comedy")
+    page.reload()
+    settle(page)
+    assert [item.get_attribute("data-title") for item in page.locator(".reel").first.locator("li").all()] == shown
+    assert page.locator("[data-genre=Comedy]").get_attribute("aria-pressed") == "true"
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('.reel').dataset.strategy === 'personal'")
+    assert page.locator("[data-genre=Comedy]").get_attribute("aria-pressed") == "false"
 
 
 def test_whatever_a_title_is_called_it_is_shown_as_text(page: Page) -> None:

@@ -1,5 +1,6 @@
 """The Power BI project: the schemas hold, every name is there, and what is broken is noticed."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from nextreel.cli.main import main
+from nextreel.errors import SettingsError
 from nextreel.insight.metrics import METRICS
 from nextreel.insight.powerbi import project_files, read_project, write_project
 from nextreel.insight.powerbi_check import problems
@@ -167,6 +169,9 @@ def test_it_is_the_same_every_time_and_what_is_old_goes(tmp_path: Path) -> None:
     old = tmp_path / "nextreel.Report" / "definition" / "pages" / "old" / "page.json"
     old.parent.mkdir()
     old.write_text("{}")
+    ours = tmp_path / "nextreel.files.json"
+    digest = hashlib.sha256(b"{}").hexdigest()
+    ours.write_text(json.dumps(json.loads(ours.read_text()) | {old.relative_to(tmp_path).as_posix(): digest}))
     write_project(tmp_path, DATA)
     assert read_project(tmp_path) == FILES
     assert all(b"\r" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
@@ -179,10 +184,56 @@ def test_it_is_the_same_every_time_and_what_is_old_goes(tmp_path: Path) -> None:
         ("C:\\data\\star\\", r'"C:\data\star\" meta'),
         ("/home/me/star", '"/home/me/star/" meta'),
         ('/odd "name"', '"/odd ""name""/" meta'),
+        ("/odd#(lf)name", '"/odd#(#)(lf)name/" meta'),
     ],
 )
 def test_the_folder_of_the_data_is_a_parameter(data: str, said: str) -> None:
     assert said in project_files(data)["nextreel.SemanticModel/definition/expressions.tmdl"]
+
+
+def test_what_others_put_there_stays(tmp_path: Path) -> None:
+    write_project(tmp_path, DATA)
+    page = tmp_path / "nextreel.Report" / "definition" / "pages" / "mine" / "page.json"
+    cache = tmp_path / "nextreel.SemanticModel" / ".pbi" / "cache.abf"
+    for own in (page, cache):
+        own.parent.mkdir()
+        own.write_bytes(b"\xff\xfe{}" if own is cache else b"{}")
+    write_project(tmp_path, "/elsewhere")
+    assert page.read_text() == "{}"
+    assert read_project(tmp_path).keys() - FILES.keys() == {page.relative_to(tmp_path).as_posix()}
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_was_changed_is_not_lost(tmp_path: Path, is_ours: bool) -> None:
+    if is_ours:
+        write_project(tmp_path, DATA)
+    (tmp_path / "nextreel.pbip").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(SettingsError, match=r"nextreel\.pbip would be lost"):
+        write_project(tmp_path, "/elsewhere")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    write_project(tmp_path, DATA, overwrite=True)
+    assert read_project(tmp_path) == FILES
+
+
+def test_what_cannot_be_written_whole_is_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "nextreel.Report").touch()
+    with pytest.raises(SettingsError, match="in the way"):
+        write_project(tmp_path, DATA)
+    assert [path.name for path in tmp_path.iterdir()] == ["nextreel.Report"]
+
+
+@pytest.mark.parametrize("data", ["", " ", "a\nb", "a\tb"])
+def test_data_must_be_a_folder(tmp_path: Path, data: str) -> None:
+    with pytest.raises(SettingsError, match="must be a path"):
+        write_project(tmp_path, data)
+
+
+def test_a_model_that_is_no_text_is_said(tmp_path: Path) -> None:
+    write_project(tmp_path, DATA)
+    (tmp_path / "nextreel.SemanticModel" / "definition" / "model.tmdl").write_bytes(b"model \xff")
+    with pytest.raises(SettingsError, match="no text in UTF-8"):
+        read_project(tmp_path)
 
 
 def test_the_command(tmp_path: Path) -> None:

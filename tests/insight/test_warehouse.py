@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from tests.insight.conftest import Open
 from tests.insight.filling import Filling, random_world
 from tests.serve.living import live
 
+from nextreel.insight.export import write_recommendations
 from nextreel.insight.star import STAR
 from nextreel.insight.warehouse import Warehouse
+from nextreel.model.lists import SCHEMA
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings, load
 
@@ -114,6 +117,33 @@ def test_days_that_are_removed_are_gone(home: Settings, open_warehouse: Open) ->
     assert warehouse.refresh()
     assert rows(warehouse)["fact_interaction"] == []
     assert rows(warehouse) == anew(home)
+
+
+def test_what_a_deleted_file_told_is_gone(home: Settings, open_warehouse: Open) -> None:
+    filling, warehouse = filled(home, open_warehouse)
+    (first,) = filling.lake.files("interactions")
+    filling.add("interaction", "late", 5.0, id_usuario="u001", id_contenido="t001", evento="play")
+    filling.commit()
+    warehouse.refresh()
+    whole = len(rows(warehouse)["fact_interaction"])
+    first.unlink()
+    assert warehouse.refresh()
+    assert 0 < len(rows(warehouse)["fact_interaction"]) < whole
+    assert rows(warehouse) == anew(home)
+    assert not warehouse.refresh()
+
+
+def test_recommendations_that_are_deleted_are_gone(home: Settings, open_warehouse: Open) -> None:
+    _, warehouse = filled(home, open_warehouse)
+    row = {"user_id": "u001", "username": "u", "rank": 1, "content_id": "t001", "title": "t", "type": "movie"}
+    listed = pa.Table.from_pylist([row | {"genres": ["Drama"], "predicted_rating": 4.0}], SCHEMA)
+    write_recommendations(iter([listed]), home.exports, "1")
+    assert warehouse.refresh()
+    assert len(rows(warehouse)["fact_recommendation"]) == 1
+    shutil.rmtree(home.exports)
+    assert warehouse.refresh()
+    assert rows(warehouse)["fact_recommendation"] == []
+    assert not warehouse.refresh()
 
 
 def test_what_cannot_be_read_of_one_keeps_nothing_of_the_others_back(home: Settings, open_warehouse: Open) -> None:

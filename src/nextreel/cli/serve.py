@@ -18,6 +18,9 @@ def serve(load: Load, host: str | None, port: int | None) -> None:
 
     The API's description is at /openapi.json. A version that is promoted meanwhile takes over by itself.
     """
+    # Arrow would load pandas as soon as it is given a list, to see whether that is a series: 40 MB, for nothing here.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+
     from nextreel.app import address_of, create_app, listen, run
 
     given = load(

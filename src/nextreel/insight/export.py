@@ -67,7 +67,9 @@ def write_parts(
 
 
 def exported_version(folder: Path) -> str | None:
-    """Return the model version whose recommendations a folder has; None where it does not say."""
+    """Return the model version whose recommendations a folder has; None where it does not say, or has none."""
+    if not (folder / PARQUET).exists():
+        return None
     try:
         found: str | None = json.loads((folder / ABOUT).read_bytes()).get("model_version")
     except (OSError, ValueError):

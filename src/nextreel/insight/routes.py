@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
@@ -39,6 +39,8 @@ _POLICY = (
 )
 _PAGE = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
 _BEAT_SECONDS, _PIPELINE_SECONDS = 0.5, 1.0
+#: Who only listens leaves the greater part of the server's connections to those who ask.
+_STREAMS = 200
 
 
 def _date_alone(value: object) -> object:
@@ -47,6 +49,14 @@ def _date_alone(value: object) -> object:
         raise ValueError("must be a date as 2026-03-31")
     return value
 
+
+def _unique(values: list[str]) -> list[str]:
+    if len(set(values)) < len(values):
+        raise ValueError("must not name anything twice")
+    return values
+
+
+_UNIQUE = AfterValidator(_unique), Field(json_schema_extra={"uniqueItems": True})
 
 Stars = Annotated[float | None, Field(ge=RATING_MIN, le=RATING_MAX)]
 Day = Annotated[date | None, BeforeValidator(_date_alone)]
@@ -81,8 +91,10 @@ ViewName = Literal[*BY_NAME]  # type: ignore[valid-type]
 
 
 class _Asked(FilterQuery):
-    metric: Annotated[list[MetricName], Field(min_length=1, max_length=10, description="metrics, by name")]
-    by: Annotated[list[DimensionName], Field(max_length=3, description="dimensions to break them down by")] = []  # noqa: RUF012
+    metric: Annotated[list[MetricName], Field(min_length=1, max_length=10, description="metrics, by name"), *_UNIQUE]
+    by: Annotated[
+        list[DimensionName], Field(max_length=3, description="dimensions to break them down by"), *_UNIQUE
+    ] = []  # noqa: RUF012
     limit: Annotated[int, Field(ge=1, le=10_000, description="rows, at the most")] = 500
     format: Literal["json", "csv"] = "json"
 
@@ -151,11 +163,27 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
         """How the stream does: rates, lag, latency, quarantine, files."""
         return Json(dashboard.pipeline())
 
-    @router.get("/changes", response_class=StreamingResponse, responses={200: {"content": {"text/event-stream": {}}}})
+    streams: set[object] = set()
+
+    @router.get(
+        "/changes",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}, 503: PROBLEM | {"description": "too many listen"}},
+    )
     async def changes(pipeline: bool = False) -> StreamingResponse:
         """Server-sent events: `state` where figures have changed, and `pipeline` every second where asked for."""
-        told = _changes(dashboard, closing, pipeline)
-        return StreamingResponse(told, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        if len(streams) >= _STREAMS:
+            raise HTTPException(503, f"{_STREAMS} pages listen already", {"Retry-After": "10"})
+
+        async def told() -> AsyncIterator[bytes]:
+            streams.add(own := object())
+            try:
+                async for event in _changes(dashboard, closing, pipeline):
+                    yield event
+            finally:
+                streams.discard(own)
+
+        return StreamingResponse(told(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     app.include_router(router)
 

@@ -94,10 +94,16 @@ def _model() -> str:
 def _expressions(data: str) -> str:
     return (
         "/// The folder star of nextreel's exports, with what ends it: nextreel powerbi --data sets it\n"
-        f'expression DataFolder = "{data.replace(chr(34), chr(34) * 2)}" '
+        f"expression DataFolder = {_text(data)} "
         'meta [IsParameterQuery=true, Type="Text", IsParameterQueryRequired=true]\n\n'
         "\tannotation PBI_ResultType = Text\n"
     )
+
+
+def _text(text: str) -> str:
+    """Return text as M writes it: ``#(`` begins an escape there."""
+    escaped = text.replace('"', '""').replace("#(", "#(#)(")
+    return f'"{escaped}"'
 
 
 def _relationship(many: str, column: str, one: str, both: bool) -> str:

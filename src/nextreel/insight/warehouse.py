@@ -22,6 +22,7 @@ from nextreel.insight.export import PARQUET, exported_version
 from nextreel.insight.star import STAR
 from nextreel.insight.versions import model_tables
 from nextreel.lake.layout import SCHEMAS, Lake
+from nextreel.lake.ledger import gone
 from nextreel.lake.locks import names_kept
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
@@ -166,8 +167,7 @@ class Warehouse:
 
     def _follow_lake(self) -> bool:
         generation = self._generation()
-        gone = {file.parent for own in self._seen.values() for file in own if not file.parent.exists()}
-        anew = bool(gone) or generation != self._known
+        anew = self._has_lost() or generation != self._known
         before = self._seen
         self._seen = {} if anew else {table: set(files) for table, files in before.items()}
         try:
@@ -181,6 +181,18 @@ class Warehouse:
         if anew:
             self._known, self._exported, self._decided = generation, (), ()
         return anew or any(changed)
+
+    def _has_lost(self) -> bool:
+        """Tell whether rows have gone with their files, which they have not where files were merged."""
+        with names_kept(self._lake):
+            missing = {file for table, own in self._seen.items() for file in own.difference(self._lake.files(table))}
+            if not missing:
+                return False
+            merged = gone(self._lake)
+        for own in self._seen.values():
+            own -= missing
+        paths = {file.relative_to(self._lake.root).as_posix() for file in missing}
+        return not paths <= merged or any(not file.parent.exists() for file in missing)
 
     def _generation(self) -> tuple[Any, ...]:
         """Return what changes where the lake is another one, or its topics were made anew."""
@@ -266,7 +278,11 @@ class Warehouse:
         try:
             about = path.stat()
         except OSError:
-            return False
+            if not self._exported:
+                return False
+            self._writer.execute("DELETE FROM recommendations")
+            self._exported = ()
+            return True
         stamp = about.st_ino, about.st_mtime_ns
         if stamp == self._exported:
             return False

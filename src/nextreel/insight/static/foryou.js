@@ -2,7 +2,7 @@
 
 import { get, post, Problem } from "./api.js";
 import { el, say } from "./dom.js";
-import { go, state } from "./state.js";
+import { go, settle, state } from "./state.js";
 
 const COUNT = 14;
 // An event is in the next answer within a tenth of a second; where the machine is busy it may take longer.
@@ -11,7 +11,6 @@ const LOOKS_MS = [120, 250, 500, 1000, 2000];
 export class ForYou {
   constructor(place) {
     this.place = place;
-    this.likes = new Set();
     this.names = new Map();
     this.rows = el("div", { "aria-live": "off" });
     this.about = el("p", { class: "quiet" });
@@ -28,18 +27,18 @@ export class ForYou {
 
   async refresh() {
     const own = (this.turn = (this.turn ?? 0) + 1);
-    if (!state.person && !this.likes.size) await this.#pickFirst();
-    const person = state.person;
-    const rows = await this.#lists(person);
-    if (this.isClosed || own !== this.turn || person !== state.person) return; // another is asked for since
+    if (!state.person && !state.likes.length) await this.#pickFirst();
+    const { person, likes } = state;
+    const rows = await this.#lists(person, likes);
+    if (this.isClosed || own !== this.turn || person !== state.person || likes !== state.likes) return; // another is asked for since
     this.#show(rows);
   }
 
   async #pickFirst() {
     const [first] = await get("/v1/insight/choices/user?count=1");
     if (first) {
-      state.person = first.value;
       this.names.set(first.value, first.label);
+      if (!this.isClosed && !state.likes.length) settle({ person: first.value });
     }
   }
 
@@ -68,8 +67,7 @@ export class ForYou {
     const choose = ({ value, label }) => {
       close();
       this.names.set(value, label);
-      this.likes.clear();
-      go({ person: value });
+      go({ person: value, likes: [] });
     };
     const search = async () => {
       const own = ++asked;
@@ -106,12 +104,12 @@ export class ForYou {
       for (const { value, label } of genres) {
         const button = el("button", { type: "button", "aria-pressed": "false" }, label);
         button.addEventListener("click", () => {
-          if (!this.likes.delete(value)) this.likes.add(value);
-          if (this.likes.size) {
-            go({ person: "" });
-          } else this.refresh();
+          const left = state.likes.filter((like) => like !== value);
+          const likes = left.length < state.likes.length ? left : [...left, value];
+          go({ person: "", likes });
         });
         button.dataset.genre = value;
+        button.setAttribute("aria-pressed", String(state.likes.includes(value)));
         place.append(button);
       }
     });
@@ -119,9 +117,9 @@ export class ForYou {
   }
 
   // Return [title, what it says, answer] of each row.
-  async #lists(person) {
+  async #lists(person, likes) {
     if (!person) {
-      const preferences = { genres: [...this.likes] };
+      const preferences = { genres: likes };
       const top = await post("/v1/recommendations", { preferences, count: COUNT, explain: true });
       const rows = [["Top picks", "by what you like", top]];
       return [...rows, ["Trending", "what users watch these days", await get(`/v1/trending?count=${COUNT}`)]];
@@ -146,7 +144,7 @@ export class ForYou {
   #show(rows) {
     const [, , top] = rows[0];
     if (document.activeElement !== this.input) this.input.value = state.person ? (this.names.get(state.person) ?? state.person) : "";
-    for (const button of this.place.querySelectorAll("[data-genre]")) button.setAttribute("aria-pressed", String(this.likes.has(button.dataset.genre)));
+    for (const button of this.place.querySelectorAll("[data-genre]")) button.setAttribute("aria-pressed", String(state.likes.includes(button.dataset.genre)));
     this.about.textContent = `${STRATEGIES[top.strategy] ?? top.strategy}; model ${top.model}`;
     this.rows.replaceChildren(...rows.filter(([, , answer]) => answer.items.length).map((row) => this.#reel(...row)));
     if (!this.rows.children.length) this.rows.append(el("p", { class: "empty" }, "There is nothing to recommend yet."));

@@ -12,7 +12,7 @@ const OWN = { foryou: ["For you", ForYou], pipeline: ["Pipeline", Pipeline] };
 const LOST_SECONDS = 5;
 const main = document.getElementById("main");
 const told = document.getElementById("state");
-let definitions, shown, shownName, unfollow, revision, lostAt;
+let definitions, shown, shownName, unfollow, lostAt;
 
 async function start() {
   theme(localStorage.getItem("nextreel-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
@@ -23,6 +23,8 @@ async function start() {
   definitions = await get("/v1/insight/definitions");
   read(Object.keys(definitions.dimensions));
   onChange(show);
+  // A browser allows six connections to a server, so that a page that nobody sees must not hold one.
+  document.addEventListener("visibilitychange", listen);
   addEventListener("popstate", () => {
     read(Object.keys(definitions.dimensions));
     show();
@@ -37,24 +39,42 @@ function theme(name) {
 
 function show() {
   const names = { foryou: "For you", ...Object.fromEntries(definitions.views.map((v) => [v.name, v.title])), pipeline: "Pipeline" };
-  if (!names[state.view]) state.view = "foryou";
+  if (!Object.hasOwn(names, state.view)) state.view = "foryou";
   document.title = `${names[state.view]} · nextreel`;
-  document.getElementById("views").replaceChildren(...Object.entries(names).map(([name, title]) => tab(name, title)));
+  tabs(names);
   const place = document.getElementById("filters");
-  if (OWN[state.view]) place.replaceChildren();
+  const own = Object.hasOwn(OWN, state.view) && OWN[state.view][1];
+  if (own) place.replaceChildren();
   else filters.show(place, definitions.dimensions);
   if (shownName !== state.view) {
     shown?.close();
     shownName = state.view;
-    shown = OWN[state.view] ? new OWN[state.view][1](main) : new View(main, definitions.views.find((v) => v.name === state.view), definitions);
-    unfollow?.();
-    unfollow = follow(`/v1/insight/changes${state.view === "pipeline" ? "?pipeline=true" : ""}`, heard, lost);
+    shown = own ? new own(main) : new View(main, definitions.views.find((v) => v.name === state.view), definitions);
+    listen();
   }
   refresh();
 }
 
+function listen() {
+  unfollow?.();
+  unfollow = undefined;
+  if (document.hidden) return;
+  unfollow = follow(`/v1/insight/changes${shownName === "pipeline" ? "?pipeline=true" : ""}`, heard, lost);
+}
+
+// The links stay the same ones, so that whoever uses the keyboard stays where they are.
+function tabs(names) {
+  const place = document.getElementById("views");
+  if (!place.children.length) place.append(...Object.entries(names).map(([name, title]) => tab(name, title)));
+  for (const link of place.querySelectorAll("a")) {
+    link.href = address({ view: link.dataset.view });
+    if (link.dataset.view === state.view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
 function tab(name, title) {
-  const link = el("a", { href: address({ view: name }), "aria-current": name === state.view ? "page" : null }, title);
+  const link = el("a", { "data-view": name }, title);
   link.addEventListener("click", (event) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
@@ -85,9 +105,7 @@ function heard(name, data) {
   }
   if (data.trouble) tell("stale", "the figures are stale");
   else tell("live", data.loaded ? "live" : "warming up");
-  if (revision !== undefined && revision !== data.revision && shown instanceof View) refresh();
-  else if (revision === undefined && !data.loaded) refresh();
-  revision = data.revision;
+  if (shown instanceof View && shown.isBehind(data)) refresh();
 }
 
 function lost() {

@@ -3,12 +3,13 @@
 const RANGES = ["since", "until", "min_rating", "max_rating"];
 const listeners = new Set();
 
-export const state = { view: "foryou", filters: {}, ranges: {}, person: "" };
+export const state = { view: "foryou", filters: {}, ranges: {}, person: "", likes: [] };
 
 export function read(dimensions) {
   const given = new URLSearchParams(location.search);
   state.view = given.get("view") ?? "foryou";
   state.person = given.get("person") ?? "";
+  state.likes = state.person ? [] : given.getAll("like");
   state.filters = {};
   for (const name of dimensions) if (given.has(name)) state.filters[name] = given.getAll(name);
   state.ranges = Object.fromEntries(RANGES.filter((name) => given.get(name)).map((name) => [name, given.get(name)]));
@@ -23,9 +24,10 @@ export function filterQuery() {
 
 export function address(change = {}) {
   const query = filterQuery();
-  const { view, person } = { ...state, ...change };
+  const { view, person, likes } = { ...state, ...change };
   query.set("view", view);
   if (person) query.set("person", person);
+  for (const like of likes) query.append("like", like);
   return `/?${query}`;
 }
 
@@ -38,6 +40,12 @@ export function go(change) {
   Object.assign(state, change);
   history.pushState(null, "", address());
   for (const listener of listeners) listener();
+}
+
+// Put what the page has chosen by itself into the address: no step of its own.
+export function settle(change) {
+  Object.assign(state, change);
+  history.replaceState(null, "", address());
 }
 
 export function toggle(dimension, value) {

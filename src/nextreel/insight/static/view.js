@@ -27,6 +27,7 @@ export class View {
     const query = filterQuery().toString();
     try {
       const answer = await this.#ask(near, query, signal);
+      this.drawn = answer;
       for (const chart of near) this.#fill(chart, answer.charts[chart.name], answer.loaded);
       Object.assign(this.place.dataset, { revision: answer.revision, drawn: String(!far.length), query });
       if (!far.length) return;
@@ -35,6 +36,11 @@ export class View {
     } catch (error) {
       if (!signal.aborted) throw error;
     }
+  }
+
+  // Whether the server has newer figures than those that are shown; before the first are, they are asked for.
+  isBehind({ revision, loaded }) {
+    return this.drawn !== undefined && (this.drawn.revision !== revision || this.drawn.loaded !== loaded);
   }
 
   async #ask(charts, query, signal) {
@@ -162,7 +168,7 @@ export class View {
     ];
     const cell = (by, value) => {
       const pressed = isChosen(by, asText(value));
-      const button = el("button", { type: "button", "aria-pressed": String(pressed), onclick: () => this.#choose(by, asText(value)) }, called(by, value, data.labels));
+      const button = el("button", { type: "button", "aria-pressed": String(pressed), "data-value": `${by} ${asText(value)}`, onclick: () => this.#choose(by, asText(value)) }, called(by, value, data.labels));
       return el("td", {}, button);
     };
     const rows = data.rows.map((row) =>
@@ -170,7 +176,9 @@ export class View {
         ...chart.by.map((by, n) => cell(by, row[n])),
         ...chart.metrics.map((m, n) => el("td", { class: "number" }, figure(row[chart.by.length + n], metrics[m].unit)))),
     );
+    const focused = table.contains(document.activeElement) ? document.activeElement.dataset.value : undefined;
     table.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows)));
+    if (focused !== undefined) [...table.querySelectorAll("button")].find((each) => each.dataset.value === focused)?.focus();
   }
 
   async #download(chart) {
