@@ -97,7 +97,8 @@ class Demo:
 
     def _first_round(self) -> Outcome:
         with self._step("starting the broker"):
-            metrics = self._cleanup.enter_context(served(self._settings.ingest.metrics_port))
+            wanted = self._settings.ingest
+            metrics = self._cleanup.enter_context(served(wanted.metrics_port, wanted.metrics_host))
             self._connect()
         with self._step("starting Spark, while events go to Kafka"):
             feeding = self._in_background(self._send_history)

@@ -85,6 +85,11 @@ def test_only_this_machine_is_answered(port: int) -> None:
         socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
+def test_others_are_answered_at_the_address_that_is_set(port: int) -> None:
+    with served(port, "0.0.0.0"):  # as in a container
+        socket.create_connection(("127.0.0.2", port), timeout=5).close()
+
+
 def test_a_port_in_use_is_an_error_that_names_it(port: int) -> None:
     with (
         served(port),

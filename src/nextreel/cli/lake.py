@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
-    help="Port on 127.0.0.1 for Prometheus' metrics; by default the setting ingest.metrics_port; 0 for none.",
+    help="Port for Prometheus' metrics; by default the setting ingest.metrics_port; 0 for none.",
 )
 @click.pass_obj
 def ingest(load: Load, once: bool, metrics_port: int | None) -> None:
@@ -36,7 +36,7 @@ def ingest(load: Load, once: bool, metrics_port: int | None) -> None:
     given = load({} if metrics_port is None else {"ingest.metrics_port": str(metrics_port)})
     total = Totals()
     with (
-        served(given.ingest.metrics_port) as metrics,
+        served(given.ingest.metrics_port, given.ingest.metrics_host) as metrics,
         status_line("starting Spark") as status,
         running_spark(given) as spark,
         Observer(given, metrics) as observer,

@@ -13,9 +13,6 @@ from nextreel.errors import SettingsError
 from nextreel.ingest.progress import BatchRow, Lag, Now
 from nextreel.lake.layout import SCHEMAS
 
-#: Only this machine may ask.
-ADDRESS = "127.0.0.1"
-
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _UNKNOWN = float("nan")
 
@@ -99,21 +96,21 @@ class Metrics:
 
 
 @contextmanager
-def served(port: int) -> Iterator[Metrics]:
-    """Give metrics that this machine can ask for at ``http://127.0.0.1:<port>/metrics``; at none where the port is 0.
+def served(port: int, host: str = "127.0.0.1") -> Iterator[Metrics]:
+    """Give metrics that can be asked for at ``http://<host>:<port>/metrics``; at none where the port is 0.
 
-    Raises `SettingsError` where the port cannot be had.
+    Raises `SettingsError` where the port or the address cannot be had.
     """
     metrics = Metrics()
     if port == 0:
         yield metrics
         return
     try:
-        server, thread = start_http_server(port, ADDRESS, metrics.registry)
+        server, thread = start_http_server(port, host, metrics.registry)
     except OSError as error:
         raise SettingsError(
-            f"ingest.metrics_port = {port}: no metrics can be served there ({error.strerror}). Is another ingest "
-            "running? Choose a free port, or 0 for no metrics."
+            f"ingest.metrics_port = {port}: no metrics can be served there, at {host} ({error.strerror}). Is another "
+            "ingest running? Choose a free port, or 0 for no metrics."
         ) from None
     try:
         yield metrics

@@ -119,7 +119,10 @@ class IngestSettings(Section):
     )
     fail_on_data_loss: bool = Field(True, description="stop where Kafka has deleted what the checkpoint wants")
     trigger_seconds: float = Field(0.0, ge=0.0, description="least time between micro-batches")
-    metrics_port: int = Field(0, ge=0, le=65535, description="port on 127.0.0.1 for Prometheus' metrics; 0 for none")
+    metrics_host: Annotated[str, _FILLED] = Field(
+        "127.0.0.1", description="address to serve metrics at; they name topics, tables and reasons, and need no key"
+    )
+    metrics_port: int = Field(0, ge=0, le=65535, description="port for Prometheus' metrics; 0 for none")
 
 
 class UpkeepSettings(Section):
