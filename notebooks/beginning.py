@@ -110,8 +110,11 @@ def pyplot() -> ModuleType:
     """Return matplotlib's pyplot, set to small pictures."""
     from matplotlib import pyplot
 
-    look = {"figure.dpi": 70, "figure.figsize": (7, 3.2), "figure.constrained_layout.use": True, "font.size": 9}
-    pyplot.rcParams.update(look | {"axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10})
+    pyplot.rc("figure", dpi=70, figsize=(7, 3.2))
+    pyplot.rc("figure.constrained_layout", use=True)
+    pyplot.rc("font", size=9)
+    pyplot.rc("axes", titlesize=10)
+    pyplot.rc("axes.spines", top=False, right=False)
     return pyplot
 
 

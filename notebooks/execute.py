@@ -14,7 +14,6 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 from nextreel.kafka.broker import embedded_broker
 
@@ -40,10 +39,8 @@ def execute(name: str, environment: dict[str, str]) -> nbformat.NotebookNode:
     """Run a notebook from top to bottom in a process of its own. Raises what nbclient raises where a cell fails."""
     notebook = nbformat.read(HERE / f"{name}.ipynb", as_version=4)
     folder = {"metadata": {"path": str(HERE)}}
-    # Over sockets of the file system: those of TCP would be open to whoever else is on this machine.
-    config = Config({"KernelManager": {"transport": "ipc"}})
-    options = {"timeout": _SECONDS, "kernel_name": "python3", "record_timing": False, "resources": folder}
-    NotebookClient(notebook, config=config, **options).execute(env=environment)
+    client = NotebookClient(notebook, timeout=_SECONDS, kernel_name="python3", resources=folder, record_timing=False)
+    client.execute(env=environment)
     return stripped(notebook)
 
 
