@@ -11,7 +11,7 @@ from nextreel.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
-PROSE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROSE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "notebooks" / "README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -27,7 +27,7 @@ def test_links_lead_to_files(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PROSE, ids=lambda p: p.name)
 def test_commands_exist(page: Path) -> None:
-    known = {*main.commands, "test", "check", "bench", "lock"}
+    known = {*main.commands, "test", "check", "bench", "lock", "notebooks"}
     for command in re.findall(
         r"^\s*(?:\$ )?\./run (?:--set \S+ )*([a-z][\w-]*)", page.read_text("utf-8"), re.MULTILINE
     ):

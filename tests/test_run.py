@@ -61,6 +61,7 @@ def test_the_script_can_be_started() -> None:
         ("test", ["runtime", "dev", "tune"]),
         ("check", ["runtime", "dev", "tune"]),
         ("bench", ["runtime", "dev", "bench"]),
+        ("notebooks", ["runtime", "notebooks"]),
     ],
 )
 def test_what_a_command_needs(
@@ -166,7 +167,8 @@ def test_the_lock_files_are_what_the_script_knows(run: ModuleType) -> None:
 def test_the_runtime_is_what_the_package_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert _declared("runtime") == project["dependencies"]
-    assert _declared("tune") == project["optional-dependencies"]["tune"]
+    for extra in ("notebooks", "tune"):
+        assert _declared(extra) == project["optional-dependencies"][extra]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -190,7 +192,7 @@ def _pins(name: str) -> dict[str, str]:
 
 
 def test_what_is_declared_is_locked() -> None:
-    for name in ("runtime", "tune"):
+    for name in ("runtime", "tune", "notebooks"):
         assert {re.split(r"[<>=~!]", line)[0] for line in _declared(name)} - _pins(name).keys() == set()
 
 
@@ -201,6 +203,8 @@ def test_the_lock_files_agree_with_each_other() -> None:
         ("runtime", "bootstrap"),
         ("runtime", "tune"),
         ("dev", "tune"),
+        ("runtime", "notebooks"),
+        ("dev", "notebooks"),
     ):
         pins = _pins(one)
         both = {name: (version, pins[name]) for name, version in _pins(other).items() if name in pins}
