@@ -1,10 +1,8 @@
-"""Commands around Kafka: broker, topics, produce, replay."""
+"""Commands around Kafka: broker, topics, produce."""
 
-import math
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,16 +16,6 @@ _USERS, _TITLES = click.IntRange(1, 5_000_000), click.IntRange(1, 500_000)
 _PAST, _SEED = click.IntRange(0, 10**9), click.IntRange(0, 2**63 - 1)
 
 _TYPES: dict[str, EventType] = {TABLES[e]: e for e in EVENT_TYPES}
-
-
-class _Finite(click.FloatRange):
-    """A range that NaN is not in."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = float(super().convert(value, param, ctx))
-        if math.isnan(found):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return found
 
 
 @click.command()
@@ -89,36 +77,11 @@ def produce(load: Load, /, what: str, count: int | None, rate: str, start: int, 
     feed = WorldFeed(WorldConfig(end=datetime.now(UTC).replace(microsecond=0), **world))
     create_topics(kafka)
     event_type = _TYPES[what]
-    _send(kafka, topics_by_type(kafka)[event_type], feed.rows(event_type, start, count), pace)
+    send(kafka, topics_by_type(kafka)[event_type], feed.rows(event_type, start, count), pace)
 
 
-@click.group()
-def replay() -> None:
-    """Send a real data set's events to the topics."""
-
-
-@replay.command("movielens")
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--speed-up", type=_Finite(0.001, 1e12), help="Times real time; by default at once.")
-@click.option("--rate", default="max", show_default=True, help="Bytes of JSON a second, or max.")
-@click.pass_obj
-def replay_movielens(load: Load, directory: Path, speed_up: float | None, rate: str) -> None:
-    """Send a MovieLens DIRECTORY (any of the published layouts) in event-time order."""
-    from nextreel.feed import MovieLensFeed, at_speed
-    from nextreel.kafka.topics import create_topics, topics_by_type
-
-    kafka, pace = load().kafka, parse_rate(rate)
-    feed = MovieLensFeed(directory)
-    click.echo(f"{directory}: {feed}", err=True)
-    create_topics(kafka)
-    for event_type, topic in topics_by_type(kafka).items():
-        batches = feed.history(event_type)
-        if speed_up and event_type == "interaction":
-            batches = at_speed(batches, speed_up)
-        _send(kafka, topic, batches, pace)
-
-
-def _send(kafka: KafkaSettings, topic: str, batches: Iterator[Any], rate: float | None) -> None:
+def send(kafka: KafkaSettings, topic: str, batches: Iterator[Any], rate: float | None) -> None:
+    """Send batches to a topic, and say how it goes and what was delivered."""
     from nextreel.kafka.producer import Delivery, EventProducer, produce
 
     began = time.monotonic()

@@ -13,13 +13,14 @@ from nextreel import __version__, settings
 from nextreel.cli.console import Load
 from nextreel.cli.demo import demo
 from nextreel.cli.evaluate import evaluate
-from nextreel.cli.kafka import broker, produce, replay, topics
+from nextreel.cli.kafka import broker, produce, topics
 from nextreel.cli.lake import ingest, lake
 from nextreel.cli.model import export, train
 from nextreel.cli.models import models
 from nextreel.cli.powerbi import powerbi
 from nextreel.cli.quarantine import quarantine
 from nextreel.cli.recommend import recommend
+from nextreel.cli.replay import replay
 from nextreel.cli.serve import keys, serve
 from nextreel.cli.status import status
 from nextreel.cli.tune import tune
