@@ -424,3 +424,10 @@ def test_every_setting_has_a_variable(key: str) -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load({}, {}).train.factors = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "home", ["s3a://bucket/nextreel", "abfss://lake@account.dfs.core.windows.net/x", "hdfs://n:1/"]
+)
+def test_an_object_stores_address_is_no_folder(home: str) -> None:
+    assert "must be a folder" in refusal({"home": home})

@@ -310,10 +310,21 @@ class UpSettings(Section):
     train_after_events: int = Field(100_000, ge=0, description="train again after so many events; 0 for time alone")
 
 
+def _no_address(value: object) -> object:
+    """Refuse an object store's address, which would silently be a folder of that name."""
+    if "://" in str(value):
+        raise ValueError(
+            "must be a folder: the lake relies on renames, which object stores do not have (docs/cluster.md)"
+        )
+    return value
+
+
 class Settings(Section):
     """All settings, by section."""
 
-    home: Annotated[Path, _FILLED] = Field(Path("nextreel-data"), description="where lake, models and exports lie")
+    home: Annotated[Path, _FILLED, BeforeValidator(_no_address)] = Field(
+        Path("nextreel-data"), description="where lake, models and exports lie"
+    )
     kafka: KafkaSettings = KafkaSettings()
     spark: SparkSettings = SparkSettings()
     ingest: IngestSettings = IngestSettings()
