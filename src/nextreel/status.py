@@ -196,7 +196,8 @@ def _lines(found: Status) -> list[tuple[str, str]]:
         lag = f"{sum(found.lag.values()):,} messages (" + ", ".join(f"{t} {n:,}" for t, n in found.lag.items()) + ")"
         lag += f"; {found.kafka_error}" if found.kafka_error else ""
     hour = "unknown" if found.quarantine_last_hour is None else str(found.quarantine_last_hour)
-    running = "does not run" if found.ingest_process is None else f"runs, process {found.ingest_process}"
+    running = "does not run" if found.ingest_process is None else "runs"
+    running += f", process {found.ingest_process}" if found.ingest_process else ""  # 0 in another container
     return [
         ("home", str(found.home)),
         *([("up", "; ".join(map(str, found.up)))] if found.up else []),
