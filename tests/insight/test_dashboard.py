@@ -19,6 +19,7 @@ from tests.serve.test_serve_process import server
 from nextreel.app import create_app
 from nextreel.insight import routes
 from nextreel.insight.metrics import DIMENSION, METRICS
+from nextreel.insight.query import MOST_ROWS
 from nextreel.insight.routes import STATIC
 from nextreel.insight.views import VIEWS
 from nextreel.serve.keys import add_key
@@ -144,6 +145,15 @@ def test_choices_are_found_by_words(asking: TestClient) -> None:
     assert found("title", "=CMD") == ["odd"]
     assert found("title", "_dd") == []
     assert set(found("type")) == {"movie", "series"}
+
+
+def test_among_many_people_each_is_found(asking: TestClient, filling: Filling) -> None:
+    cast = [f"Person {number:05d}" for number in range(MOST_ROWS + 50)]
+    for number in range(0, len(cast), 100):
+        filling.add("movie", f"crowd{number}", 0.0, titulo="Crowd", actores=cast[number : number + 100])
+    filling.commit()
+    last = cast[-1]
+    until(lambda: asking.get(f"/v1/insight/choices/actor?q={last}").json() == [{"value": last, "label": last}])
 
 
 def test_what_happens_is_told(asking: TestClient, filling: Filling) -> None:

@@ -16,7 +16,7 @@ import duckdb
 from nextreel.insight.cuts import Cuts, shared
 from nextreel.insight.metrics import BY_NAME as METRIC
 from nextreel.insight.metrics import DIMENSION, Ratio
-from nextreel.insight.query import Answer, Filters, measure, needed
+from nextreel.insight.query import MOST_GROUPS, MOST_ROWS, Answer, Filters, measure, needed
 from nextreel.insight.views import BY_NAME, Chart
 from nextreel.insight.warehouse import Warehouse
 from nextreel.settings import Settings
@@ -98,7 +98,8 @@ class Dashboard:
         facts = DIMENSION[dimension].sql
         fact = next((own for own in ("title", "user") if own in facts), next(iter(facts)))
         metric = next(m.name for m in METRIC.values() if not isinstance(m, Ratio) and m.fact == fact)
-        found = measure(self._cursor(), [metric], [dimension]).rows
+        limit = MOST_GROUPS if words else MOST_ROWS
+        found = measure(self._cursor(), [metric], [dimension], limit=limit).rows
         texts = [_text(value) for value, _ in found if value is not None]
         return [{"value": t, "label": t} for t in texts if words.casefold() in t.casefold()][:count]
 
