@@ -1,5 +1,6 @@
 """Write the reference pages that are made from the code: ``python docs/generate.py``. A test holds them current."""
 
+import runpy
 from pathlib import Path
 
 import click
@@ -107,7 +108,20 @@ def _cell(code: str) -> str:
     return code.replace("|", "\\|")
 
 
-PAGES = {"contract.md": contract, "settings.md": settings, "cli.md": cli, "metrics.md": metrics}
+def scale() -> str:
+    """Return the page on scale with its tables, which ``docs/scale.py`` computes, as they are now."""
+    page = (_HERE / "scale.md").read_text("utf-8")
+    for name, table in runpy.run_path(str(_HERE / "scale.py"))["TABLES"].items():
+        begin, end = f"<!-- {name}: made by docs/scale.py -->\n\n", f"\n\n<!-- end of {name} -->"
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        if not after:
+            raise ValueError(f"scale.md has no place for the table {name}")
+        page = before + begin + table() + end + after
+    return page
+
+
+PAGES = {"contract.md": contract, "settings.md": settings, "cli.md": cli, "metrics.md": metrics, "scale.md": scale}
 
 if __name__ == "__main__":
     for page, text in PAGES.items():

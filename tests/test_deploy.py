@@ -16,6 +16,7 @@ from typing import Any
 import click
 import pytest
 import yaml  # type: ignore[import-untyped]
+from tests.commands import parse
 
 from nextreel import __version__, settings
 from nextreel.cli import main
@@ -95,15 +96,6 @@ def commands(service: dict[str, Any]) -> Iterator[list[str]]:
     for script in words[-1:] if words[:1] in (["sh"], ["bash"]) else []:
         for line in re.findall(r"\bnextreel [^|&;><}]+", script):
             yield shlex.split(line)
-
-
-def parse(command: click.Command, words: list[str], above: click.Context | None = None) -> None:
-    """Parse a command line without running it. Raises `click.UsageError`."""
-    context = command.make_context(command.name, list(words), parent=above)
-    if isinstance(command, click.Group):
-        _, below, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-        assert below is not None
-        parse(below, rest, context)
 
 
 def compose_faults(folder: Path, files: list[str]) -> Iterator[str]:
@@ -454,8 +446,6 @@ def test_the_page_names_commands_that_exist() -> None:
     for service, line in runs:
         assert service in names
         parse(main, shlex.split(line))
-    for link in re.findall(r"\]\((?!https?://)([^)#]+)", text):
-        assert (ROOT / "deploy" / link).exists(), link
 
 
 def test_a_linter_has_nothing_to_say() -> None:

@@ -1,17 +1,71 @@
-"""The documentation is true: generated pages are current, links lead somewhere, commands exist."""
+"""The documentation is true: generated pages are current, links lead somewhere, commands exist, code runs."""
 
+import importlib
+import os
 import re
 import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import click
+import duckdb
+import psutil
+import pyarrow as pa
 import pytest
+from tests.commands import is_variable, keys_of, nextreel_faults, shell_lines, words_of
+from tests.test_deploy import COMBINATIONS, services
 
+from nextreel.app import create_app
 from nextreel.cli import main
+from nextreel.errors import SettingsError
+from nextreel.lake import batches
+from nextreel.lake.layout import BATCHES_SCHEMA, Lake
+from nextreel.settings import load
 
 ROOT = Path(__file__).parents[1]
-PAGES = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
-PROSE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "notebooks" / "README.md"]
+GENERATED = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+PAGES = GENERATED["PAGES"]
+FOLDERS = ("docs", "deploy", "notebooks", "powerbi", "requirements", "tests", "benchmarks")
+PROSE = [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md")))]
+LINES = [(page, line) for page in PROSE for line in shell_lines(page.read_text("utf-8"))]
+#: Begins a block that is not run here, and says why.
+NOT_RUN = re.compile(r"<!-- not run: (\S[^\n]*) -->")
+BLOCK = re.compile(r"(?:^([^\n]*)\n)?^```(sql|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a page's headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    found: list[str] = []
+    for heading in re.findall(r"^#{1,6} +(.+?) *#*$", text, re.MULTILINE):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        found.append(slug if slug not in found else f"{slug}-{found.count(slug)}")
+    return set(found)
+
+
+def link_faults(page: Path) -> Iterator[str]:
+    text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\((?!https?://|mailto:)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        if not there.exists():
+            yield f"{target}: no such file"
+        elif anchor and there.suffix == ".md" and anchor not in anchors(there):
+            yield f"{target}: no such heading; there are {sorted(anchors(there))}"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -19,23 +73,164 @@ def test_generated_page_is_current(page: str) -> None:
     assert (ROOT / "docs" / page).read_text("utf-8") == PAGES[page](), "run: python docs/generate.py"
 
 
-@pytest.mark.parametrize("page", PROSE, ids=lambda p: p.name)
-def test_links_lead_to_files(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8")):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    assert list(link_faults(page)) == []
 
 
-@pytest.mark.parametrize("page", PROSE, ids=lambda p: p.name)
-def test_commands_exist(page: Path) -> None:
-    known = {*main.commands, "test", "check", "bench", "lock", "notebooks"}
-    for command in re.findall(
-        r"^\s*(?:\$ )?\./run (?:--set \S+ )*([a-z][\w-]*)", page.read_text("utf-8"), re.MULTILINE
-    ):
-        assert command in known, f"{page.name} names ./run {command}"
+def test_wrong_links_are_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# One *two*, 3\n\n[a](gone.md) [b](#one-two-3) [c](page.md#one) `[d](no)`\n\n## One *two*, 3\n")
+    assert [fault.split(":")[0] for fault in link_faults(page)] == ["gone.md", "page.md#one"]
+    assert anchors(page) == {"one-two-3", "one-two-3-1"}
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    linked = {(ROOT / "docs" / target).resolve() for target in re.findall(r"\]\(([^)#]+)", index)}
+    assert [
+        name_of(page) for page in (ROOT / "docs").glob("*.md") if page.name != "README.md" and page not in linked
+    ] == []
+    assert "docs/README.md" in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("page", "line"), LINES, ids=lambda v: name_of(v) if isinstance(v, Path) else v)
+def test_command_lines_can_be_run(page: Path, line: str) -> None:
+    assert list(line_faults(line, page)) == []
+
+
+def line_faults(line: str, page: Path) -> Iterator[str]:
+    named, words = words_of(line)
+    try:
+        load({}, named)
+    except SettingsError as error:
+        yield str(error)
+    if words[:2] == ["docker", "compose"]:
+        yield from compose_line_faults(words[2:])
+    elif words[:1] == ["curl"]:
+        yield from curl_faults(words[1:])
+    elif words:
+        yield from nextreel_faults(words)
+
+
+def compose_line_faults(words: list[str]) -> Iterator[str]:
+    """Yield what is wrong with a command line of Compose in deploy/: its files, its services, nextreel's command."""
+    files = [words[place + 1] for place, word in enumerate(words) if word == "-f"]
+    if files and files not in COMBINATIONS.values():
+        yield f"{files} are no combination that tests know"
+        return
+    known = services(ROOT / "deploy", files or COMBINATIONS["all"])
+    if words[:2] == ["run", "--rm"]:
+        if words[2] not in known:
+            yield f"no service {words[2]}"
+        if words[3:4] == ["nextreel"]:
+            yield from nextreel_faults(words[3:])
+    if "--scale" in words:
+        scaled = words[words.index("--scale") + 1].partition("=")[0]
+        if {scaled, words[-1]} - known.keys():
+            yield f"no service {scaled} or {words[-1]}"
+
+
+def curl_faults(words: list[str]) -> Iterator[str]:
+    """Yield what is wrong with a request to the server: that it has no such path."""
+    paths = routes()
+    for word in words:
+        found = re.match(r"(?:http://)?127\.0\.0\.1:8000(/[^?]*)?", word)
+        path = (found[1] or "/") if found else ""
+        if found and not any(re.fullmatch(re.sub(r"{\w+(?::path)?}", "[^/]+", known), path) for known in paths):
+            yield f"the server has no {path}"
+
+
+def routes() -> set[str]:
+    app = create_app(load({"home": str(ROOT / "build" / "no-home")}, {}))
+    found: set[str] = set()
+
+    def add(of: Any) -> None:
+        for route in of:
+            if hasattr(route, "path"):
+                found.add(route.path)
+            add(getattr(getattr(route, "original_router", None), "routes", []))
+
+    add(app.routes)
+    return found | set(app.openapi().get("paths", {}))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "./run tran",
+        "nextreel train --jsonn",
+        "./run --set train.factor=3 train",
+        "NEXTREEL_SERVE_PRT=3 ./run serve",
+        "export NEXTREEL_KAFKA_BOOTSTRP=host:9092",
+        "./run bench ingst",
+        "./run test tests/ingest/test_gone.py",
+        "docker compose run --rm ingst nextreel status",
+        "docker compose run --rm ingest nextreel stats",
+        "docker compose -f kafka/compose.yml up -d",
+        "docker compose up -d --scale worker=4 worker",
+        "curl http://127.0.0.1:8000/v1/users/u1/recommended",
+    ],
+)
+def test_wrong_command_lines_are_seen(line: str) -> None:
+    assert [line] == list(shell_lines(f"    {line}    # and so on\n"))
+    assert list(line_faults(line, ROOT / "README.md")) != []
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_settings_that_are_named_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert [name for name in re.findall(r"\bNEXTREEL_[A-Z_]+", text) if not is_variable(name)] == []
+    known = set(keys_of())
+    sections = {key.partition(".")[0] for key in known if "." in key}
+    named = re.findall(rf"`((?:{'|'.join(sections)})\.[a-z_.]+?)(?: = [^`]*)?`", text)
+    free = ("kafka.client.", "spark.conf.")
+    named = [key for key in named if not key.startswith(free) and not key.endswith((".json", ".log"))]
+    assert [key for key in named if key not in known and not is_module(key)] == []
+
+
+def is_module(name: str) -> bool:
+    """Tell whether a name is that of a part of nextreel, as ``model.solve``."""
+    try:
+        importlib.import_module(f"nextreel.{name}")
+    except ModuleNotFoundError:
+        room, _, part = name.rpartition(".")
+        return (ROOT / "src/nextreel" / room).is_dir() and hasattr(importlib.import_module(f"nextreel.{room}"), part)
+    return True
+
+
+def blocks() -> Iterator[tuple[str, str, str, str | None]]:
+    """Yield the blocks of code: page, language, text, and why one is not run."""
+    for page in PROSE:
+        for before, language, text in BLOCK.findall(page.read_text("utf-8")):
+            why = NOT_RUN.search(before)
+            yield name_of(page), language, text, why[1] if why else None
+
+
+@pytest.fixture
+def small_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be where nextreel-data is a home with two micro-batches told of."""
+    monkeypatch.chdir(tmp_path)
+    at = datetime.now(UTC)
+    told = {"batch_id": 0, "query_id": "q", "started_at": at, "committed_at": at, "messages": 60, "seconds": 0.5}
+    rows = [told | {"batch_id": n, "stage_seconds": 0.1 * n, "lag_interactions": n} for n in range(2)]
+    batches.append(Lake(tmp_path / "nextreel-data" / "lake"), pa.Table.from_pylist(rows, BATCHES_SCHEMA))
+
+
+@pytest.mark.parametrize(("page", "language", "text", "why"), list(blocks()))
+def test_code_runs(page: str, language: str, text: str, why: str | None, small_home: None) -> None:
+    if why:
+        pytest.skip(f"{page}: {why}")
+    if language == "sql":
+        with duckdb.connect() as connection:
+            assert connection.execute(text).fetchall()
+    else:
+        exec(compile(text, page, "exec"), {})  # noqa: S102 (it is our own page)
 
 
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 200
+    assert len((ROOT / "CONTRIBUTING.md").read_text("utf-8").splitlines()) < 80
 
 
 def test_every_command_says_what_it_does() -> None:
@@ -43,3 +238,80 @@ def test_every_command_says_what_it_does() -> None:
         assert command.help, name
         for option in command.params:
             assert isinstance(option, click.Argument) or getattr(option, "help", None), f"{name} {option.name}"
+
+
+#: Commands of the README that do not end by themselves: they are started, waited for, and stopped.
+IN_THE_BACKGROUND = {"./run serve": "http://127.0.0.1", "./run up": "serve started"}
+#: The broker is the tests' own, the data set is not in the repository, and tests/cli/test_tune.py tunes.
+ELSEWHERE = {"./run broker", "./run replay movielens ml-latest-small", "./run tune"}
+#: What a command prints, in part.
+PRINTED = {
+    "./run produce users --count 2000 --rate max": "2,000 messages delivered",
+    "./run ingest --once": '"users": 2000',
+    "./run train": "is current",
+    "./run export": "final_recommendations.csv",
+    "./run powerbi": "nextreel.pbip",
+    "./run recommend u98 --explain": "popular",
+    "./run status": "interactions   120,000",
+    "./run quarantine": "nothing",
+    "./run lake verify --deep": "all as recorded",
+}
+
+
+@pytest.mark.slow
+def test_the_readme_step_by_step(bootstrap: str, tmp_path: Path) -> None:
+    own = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_")}
+    run = uuid4().hex[:8]
+    own |= {f"NEXTREEL_KAFKA_{t}": f"{t}-{run}" for t in ("USERS", "MOVIES", "SERIES", "INTERACTIONS")}
+    own |= {"NEXTREEL_KAFKA_BOOTSTRAP": bootstrap, "NEXTREEL_SERVE_PORT": "0", "COLUMNS": "200"}
+    own |= {"NEXTREEL_TRAIN_FACTORS": "16", "NEXTREEL_EVALUATION_MAX_USERS": "500"}
+    step_by_step = (ROOT / "README.md").read_text("utf-8").split("## Step by step")[1].split("\n## ")[0]
+    seen = set()
+    for line in shell_lines(step_by_step):
+        if line in ELSEWHERE or line.startswith("NEXTREEL_"):
+            continue
+        command = [sys.executable, "-m", "nextreel", *shlex.split(line)[1:]]
+        if line in IN_THE_BACKGROUND:
+            printed = started_and_stopped(command, own, tmp_path, IN_THE_BACKGROUND[line])
+        else:
+            ended = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+            printed = ended.stdout + ended.stderr
+            assert ended.returncode == 0, f"{line}: {printed}"
+        assert PRINTED.get(line, "") in printed, f"{line}: {printed}"
+        seen.add(line)
+    assert PRINTED.keys() | IN_THE_BACKGROUND.keys() <= seen
+    assert (tmp_path / "nextreel-data/exports/final_recommendations.csv").read_text("utf-8").count("\n") > 10_000
+    assert (tmp_path / "nextreel-data/exports/star").is_dir()
+    assert (tmp_path / "nextreel-data/powerbi/nextreel.pbip").exists()
+
+
+def started_and_stopped(command: list[str], environment: dict[str, str], where: Path, until: str) -> str:
+    """Start a command, wait for what it prints, look at the page that it serves if it says where, and stop it."""
+    log = where / "log"
+    with log.open("wb") as file:
+        process = psutil.Popen(command, env=environment, cwd=where, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 60
+        while until not in log.read_text("utf-8") or not answers(log.read_text("utf-8")):
+            assert process.poll() is None, log.read_text("utf-8")
+            assert time.monotonic() < deadline, log.read_text("utf-8")
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    finally:
+        if process.poll() is None:
+            for child in [*process.children(recursive=True), process]:
+                child.kill()
+            process.wait(10)
+    return log.read_text("utf-8")
+
+
+def answers(printed: str) -> bool:
+    """Tell whether the page answers of which a server says where it is; True where none says so."""
+    if not (url := re.search(r"http://127\.0\.0\.1:\d+", printed)):
+        return True
+    try:
+        with urllib.request.urlopen(url[0], timeout=20) as answer:
+            return b"<title>" in answer.read()
+    except OSError:
+        return False

@@ -42,6 +42,9 @@ _CONF = {
     # No limit in bytes beside that in rows: Spark would ask how large a batch is after each row, which where rows have
     # lists takes the longer the more there are. 100,000 users on their way to Python cost 2.5 s instead of 48.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+    # Ratings are collected by the hundred million: Spark stops at 1 GB otherwise, though they need no place in its heap
+    # (40 million rows, 2 GB, went through one of 1 GB).
+    "spark.driver.maxResultSize": "0",
     "spark.sql.streaming.pollingDelay": "10ms",
     "spark.sql.streaming.asyncLogPurge.enabled": "true",
     "spark.python.daemon.module": "nextreel.workers",
