@@ -27,7 +27,6 @@ KEPT_DAYS = 7  #: Kafka's retention
 REPLICAS = 3
 SWEEPS = 10  #: train.iterations
 TRAININGS = 2  #: one to judge, one to keep
-RESULT_BYTES = 2**30  #: spark.driver.maxResultSize, Spark's default
 LOCAL_RATINGS = 100_000_000  #: train.local_ratings
 LOCAL_MEGABYTES = 2_000  #: export.local_megabytes
 

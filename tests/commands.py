@@ -44,8 +44,18 @@ def shell_lines(page: str) -> Iterator[str]:
                 yield re.sub(r"\bN\b", "1", re.sub(r"[\[\]]", "", command)).replace("…", "")
 
 
-def nextreel_faults(words: list[str]) -> Iterator[str]:
-    """Yield what is wrong with a command line of `./run` or `nextreel`, which begins with either."""
+def spans(page: str) -> Iterator[str]:
+    """Yield the commands that a page names in its sentences, but for those that stand for several."""
+    for span in re.findall(r"`((?:\./run|nextreel) [^`]+)`", page):
+        if not re.search(r"[|;…]|&&", span):
+            yield " ".join(span.split())
+
+
+def nextreel_faults(words: list[str], is_whole: bool = True) -> Iterator[str]:
+    """Yield what is wrong with a command line of `./run` or `nextreel`, which begins with either.
+
+    Of one that is not whole, what has to follow may be missing.
+    """
     given = words[1:]
     if words[0] == "./run" and given and given[0] in TASKS:
         named = given[1].replace("-", "_") if given[0] == "bench" and given[1:] else "NAME"
@@ -63,7 +73,8 @@ def nextreel_faults(words: list[str]) -> Iterator[str]:
     try:
         parse(main, given)
     except click.UsageError as error:
-        yield error.format_message()
+        if is_whole or not isinstance(error, click.MissingParameter | click.exceptions.NoArgsIsHelpError):
+            yield error.format_message()
 
 
 def keys_of(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:

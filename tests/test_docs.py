@@ -21,7 +21,7 @@ import duckdb
 import psutil
 import pyarrow as pa
 import pytest
-from tests.commands import is_variable, keys_of, nextreel_faults, shell_lines, words_of
+from tests.commands import is_variable, keys_of, nextreel_faults, shell_lines, spans, words_of
 from tests.test_deploy import COMBINATIONS, services
 
 from nextreel.app import create_app
@@ -96,10 +96,16 @@ def test_every_page_is_in_the_index() -> None:
 
 @pytest.mark.parametrize(("page", "line"), LINES, ids=lambda v: name_of(v) if isinstance(v, Path) else v)
 def test_command_lines_can_be_run(page: Path, line: str) -> None:
-    assert list(line_faults(line, page)) == []
+    assert list(line_faults(line)) == []
 
 
-def line_faults(line: str, page: Path) -> Iterator[str]:
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_commands_in_sentences_exist(page: Path) -> None:
+    named = list(spans(page.read_text("utf-8")))
+    assert [fault for span in named for fault in nextreel_faults(shlex.split(span), is_whole=False)] == []
+
+
+def line_faults(line: str) -> Iterator[str]:
     named, words = words_of(line)
     try:
         load({}, named)
@@ -174,7 +180,7 @@ def routes() -> set[str]:
 )
 def test_wrong_command_lines_are_seen(line: str) -> None:
     assert [line] == list(shell_lines(f"    {line}    # and so on\n"))
-    assert list(line_faults(line, ROOT / "README.md")) != []
+    assert list(line_faults(line)) != []
 
 
 @pytest.mark.parametrize("page", PROSE, ids=name_of)
@@ -264,7 +270,7 @@ def test_the_readme_step_by_step(bootstrap: str, tmp_path: Path) -> None:
     run = uuid4().hex[:8]
     own |= {f"NEXTREEL_KAFKA_{t}": f"{t}-{run}" for t in ("USERS", "MOVIES", "SERIES", "INTERACTIONS")}
     own |= {"NEXTREEL_KAFKA_BOOTSTRAP": bootstrap, "NEXTREEL_SERVE_PORT": "0", "COLUMNS": "200"}
-    own |= {"NEXTREEL_TRAIN_FACTORS": "16", "NEXTREEL_EVALUATION_MAX_USERS": "500"}
+    own |= {"NEXTREEL_TRAIN_FACTORS": "16", "NEXTREEL_TRAIN_ITERATIONS": "5", "NEXTREEL_EVALUATION_RESAMPLES": "100"}
     step_by_step = (ROOT / "README.md").read_text("utf-8").split("## Step by step")[1].split("\n## ")[0]
     seen = set()
     for line in shell_lines(step_by_step):
