@@ -144,7 +144,14 @@ def test_what_is_in_the_environment_is_not_installed_again(
 
 @pytest.mark.parametrize(
     ("codes", "expected"),
-    [([0, 0, 0], 0), ([0, -9, 0], 137), ([0, 0, -15], 143), ([-9, 1, 0], 137), ([0, 2, 1], 2), ([1, -9, 2], 1)],
+    [
+        ([0, 0, 0, 0], 0),
+        ([0, -9, 0, 0], 137),
+        ([0, 0, 0, -15], 143),
+        ([-9, 1, 0, 0], 137),
+        ([0, 2, 1, 0], 2),
+        ([1, -9, 2, 0], 1),
+    ],
 )
 def test_a_checker_that_fails_or_is_killed_is_no_success(
     run: ModuleType, codes: list[int], expected: int, monkeypatch: pytest.MonkeyPatch
@@ -167,7 +174,7 @@ def test_the_lock_files_are_what_the_script_knows(run: ModuleType) -> None:
 def test_the_runtime_is_what_the_package_declares() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert _declared("runtime") == project["dependencies"]
-    for extra in ("notebooks", "tune"):
+    for extra in ("java", "notebooks", "tune"):
         assert _declared(extra) == project["optional-dependencies"][extra]
 
 

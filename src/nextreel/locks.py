@@ -4,20 +4,26 @@
 - a file's: kept by whoever writes or reads what it stands for, such as a version by its model.json; who removes that
   needs it alone.
 
-Where the system has no such locks, nothing waits, and nothing counts as unused.
+On Windows the first kind is there, the second is not: nobody may rename or remove what is open there, so that no file
+is kept open for it, and nothing counts as unused.
 """
 
 import os
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
-HAS_LOCKS = fcntl is not None
+#: Whether this system can tell that nobody uses a file.
+HAS_LOCKS = sys.platform != "win32"
+
+_POLL_SECONDS = 0.01
 
 
 @contextmanager
@@ -33,8 +39,11 @@ def opened(path: Path, mode: int) -> Iterator[int]:
 def taken(descriptor: int) -> bool:
     """Take the lock of an opened file alone, if nobody else holds it now. Raises `OSError` where there are no locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the latter on Windows
         return False
     return True
 
@@ -46,7 +55,10 @@ def changing(root: Path) -> Iterator[None]:
         yield
         return
     with opened(root / ".lock", os.O_RDWR | os.O_CREAT) as descriptor:
-        if fcntl is not None:
+        if sys.platform == "win32":
+            while not taken(descriptor):
+                time.sleep(_POLL_SECONDS)
+        else:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
 
@@ -54,18 +66,21 @@ def changing(root: Path) -> Iterator[None]:
 @contextmanager
 def in_use(file: Path) -> Iterator[None]:
     """Keep what a ``file`` stands for from being removed within the block. Raises `OSError` where it is gone."""
-    with opened(file, os.O_RDONLY) as descriptor:
-        if fcntl is not None:
+    if sys.platform == "win32":
+        file.stat()
+        yield
+    else:
+        with opened(file, os.O_RDONLY) as descriptor:
             with suppress(OSError):  # a file system without locks: reading must go on all the same
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
+            yield
 
 
 @contextmanager
 def unused(file: Path) -> Iterator[bool]:
     """Give True where nobody uses what a ``file`` stands for, nor begins to within the block."""
-    if fcntl is None or not file.exists():
-        yield fcntl is not None
+    if not HAS_LOCKS or not file.exists():
+        yield HAS_LOCKS
         return
     with opened(file, os.O_RDWR) as descriptor:
         try:

@@ -3,13 +3,14 @@
 import ctypes
 import os
 import signal
+import sys
 
 _PR_SET_PDEATHSIG = 1
 
 
 def is_alive(process: int) -> bool:
     """Tell whether a process is there, by its id. Windows cannot be asked without ending it: there it always is."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return True
     try:
         os.kill(process, 0)

@@ -42,14 +42,26 @@ class Part:
 
     def start(self, environment: dict[str, str]) -> None:
         """Start it. Ctrl-C in the terminal reaches this process alone, which then stops the others in their order."""
+        group = 0
+        if sys.platform == "win32":  # there are no sessions
+            group = subprocess.CREATE_NEW_PROCESS_GROUP
         self.process = subprocess.Popen(
             self.command,
             env=environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            creationflags=group,
         )
         self.began = time.monotonic()
+
+    def interrupt(self) -> None:
+        """Ask it to stop."""
+        sign: int = signal.SIGTERM
+        if sys.platform == "win32":  # any other one ends a process outright
+            sign = signal.CTRL_BREAK_EVENT
+        if self.process is not None:
+            self.process.send_signal(sign)
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ class Up:
         for part in reversed(self._parts):
             if part.process is None or part.process.poll() is not None:
                 continue
-            part.process.send_signal(signal.SIGTERM)
+            part.interrupt()
             try:
                 part.process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:

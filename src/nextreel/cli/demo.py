@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,10 +90,9 @@ def _fresh_demo(given: Settings) -> Settings:
 
 def _process_age() -> float:
     """Return the seconds since this process began, its imports included."""
-    began = Path("/proc/self/stat")
-    if not began.exists():
+    if sys.platform != "linux":
         return time.monotonic() - _IMPORTED
-    ticks = int(began.read_text().rpartition(")")[2].split()[19])
+    ticks = int(Path("/proc/self/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19])
     return round(time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"), 3)
 
 

@@ -66,7 +66,7 @@ def tune(
     flags = {"tuning.trials": trials, "tuning.minutes": minutes}
     given: Settings = ctx.obj({name: str(value) for name, value in flags.items() if value is not None})
     if find_spec("optuna") is None:
-        raise NextreelError("tuning needs Optuna: `./run tune` installs it, and so does pip install 'nextreel[tune]'")
+        raise NextreelError("tuning needs Optuna: pip install 'nextreel[tune]'; in a clone ./run tune installs it")
     file = output or given.trials / "nextreel.toml"
     _refuse_to_replace(file, force)
     found, comparison = _run(given)

@@ -96,7 +96,7 @@ def _lines(text: BinaryIO, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _taking_place(folder: Path, version: str) -> Iterator[Path]:
     with taking_place(folder, (ABOUT, PARQUET, FILE_NAME)) as fresh:
         yield fresh
-        (fresh / ABOUT).write_text(json.dumps({"model_version": version}))
+        (fresh / ABOUT).write_text(json.dumps({"model_version": version}), "utf-8")
 
 
 def _flat(table: pa.Table) -> pa.Table:

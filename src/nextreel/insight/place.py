@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from nextreel.durable import sync
+from nextreel.durable import sync, take_place
 from nextreel.errors import LakeError
 from nextreel.lake.exchange import exchange
 from nextreel.locks import changing, in_use, unused
@@ -46,7 +46,7 @@ def _take_place(fresh: Path, path: Path) -> None:
     Where the file system knows no such step for folders, it is two: for a moment there is nothing.
     """
     if not (path.is_dir() or (fresh.is_dir() and path.exists())):
-        fresh.replace(path)
+        take_place(fresh, path)
         return
     try:
         exchange(fresh, path)

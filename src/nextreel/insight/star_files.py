@@ -44,7 +44,7 @@ def write_star(warehouse: Warehouse, exports: Path) -> Path:
             "model_version": exported_version(exports),
             "tables": tables,
         }
-        (fresh / ABOUT).write_text(json.dumps(said, indent=2) + "\n")
+        (fresh / ABOUT).write_text(json.dumps(said, indent=2) + "\n", "utf-8")
     return exports / FOLDER
 
 

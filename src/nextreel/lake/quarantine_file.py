@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import orjson
 
-from nextreel.durable import sync
+from nextreel.durable import sync, take_place
 from nextreel.errors import InputError
 from nextreel.lake.place import Place
 from nextreel.lake.quarantine import Headers, Quarantined
@@ -42,7 +42,7 @@ def write_export(path: Path, messages: Iterable[Quarantined], force: bool = Fals
             file.flush()
             os.fsync(file.fileno())
         _refuse_existing(path, force)
-        fresh.replace(path)
+        take_place(fresh, path)
         sync(path.absolute().parent)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from None

@@ -24,7 +24,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from nextreel import errors
-from nextreel.java import find_java, launcher_home
+from nextreel.java import executable, find_java, launcher_home
 from nextreel.lake import jvm
 from nextreel.processes import is_alive
 from nextreel.settings import Settings
@@ -106,6 +106,7 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
 def _to_launch(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
     """Return the settings and the environment of a JVM that is to be launched."""
     java = find_java()
+    _check_winutils()
     cache = _cache_folder()
     environment = {"JAVA_HOME": str(launcher_home(java, _java_folder(java, cache)))}
     local = settings.spark.master.startswith("local")
@@ -124,6 +125,16 @@ def _to_launch(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
     if settings.ingest.connector == "jvm":
         conf["spark.jars.packages"] = settings.ingest.packages
     return conf, environment
+
+
+def _check_winutils() -> None:
+    """Raise `SparkError` on a Windows that lacks what Spark touches local files by."""
+    home = os.environ.get("HADOOP_HOME", "")
+    if sys.platform == "win32" and not Path(home, "bin", "winutils.exe").is_file():
+        raise errors.SparkError(
+            f"Spark on Windows needs Hadoop's winutils.exe and hadoop.dll: in the bin of HADOOP_HOME ({home!r}), "
+            "which must be on PATH, too. In WSL 2 they are not needed."
+        )
 
 
 def _submitted(_: Settings) -> tuple[dict[str, str], dict[str, str]]:
@@ -275,7 +286,7 @@ def _spark_home(cache: Path) -> Path:
     of every start; without it they import the package, which has its bytecode.
     """
     package = Path(pyspark.__file__).parent
-    if os.name == "nt":
+    if sys.platform == "win32":
         return package
     home = cache / "spark-home"
     home.mkdir(parents=True, exist_ok=True)
@@ -292,8 +303,11 @@ def _archive_options(home: Path, cache: Path) -> list[str]:
     """Return the JVM's options for class-data sharing.
 
     Loading and verifying Spark's classes is two thirds of the work of a session's start. The JVM can keep them, ready
-    for use, in an archive: the first session writes it as it ends, later ones map it.
+    for use, in an archive: the first session writes it as it ends, later ones map it. Not on Windows: Spark takes the
+    backslashes of its path for something else.
     """
+    if sys.platform == "win32":
+        return []
     try:
         archive = _archive(home, cache)
         cache.mkdir(parents=True, exist_ok=True)
@@ -337,7 +351,7 @@ def _base_archive(home: Path, cache: Path) -> str:
     if not base.exists():
         base.parent.mkdir(parents=True, exist_ok=True)
         fresh = base.with_suffix(f".{os.getpid()}")
-        command = [str(home / "bin" / "java"), "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
+        command = [str(executable(home)), "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
         subprocess.run(command, check=True, capture_output=True, timeout=_DUMP_SECONDS)
         fresh.replace(base)
     return f"{base}{os.pathsep}"
@@ -345,7 +359,7 @@ def _base_archive(home: Path, cache: Path) -> str:
 
 def _java_folder(home: Path, cache: Path) -> Path:
     """Return where what is made for one Java lies; two processes that each found another one have two folders."""
-    java = home / "bin" / "java"
+    java = executable(home)
     return cache / f"java-{_digest(f'{home} {java.stat().st_mtime_ns if java.exists() else 0}')}"
 
 

@@ -5,10 +5,10 @@ loop it comes from, to the last bit: so products are added up in one order, and 
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nextreel.model.arrays import Floats, Ints
+from nextreel.model.kept import kept
 
 #: Titles scored at a time: as many as fill a few of the widest registers, and as a word has bits.
 LANES = 64
@@ -19,7 +19,7 @@ _ALL = np.uint64(2**64 - 1)
 _GROUP = 16
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def best_titles(
     begin: int,
     end: int,
@@ -93,7 +93,7 @@ def best_titles(
                     found[g] = _put(s, row, found[g], scores[user], rows[user])
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def most_alike(
     own: Floats,
     blocks: NDArray[np.float32],
@@ -138,7 +138,7 @@ def most_alike(
             found = _put(cosine, row, found, cosines, rows)
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def _put(score: np.float32, row: int, found: int, scores: Floats, rows: Ints) -> int:
     """Put a title where it belongs in a list that has ``found``, the last of a full one giving way; return how many."""
     place = min(found, len(rows) - 1)
@@ -151,12 +151,12 @@ def _put(score: np.float32, row: int, found: int, scores: Floats, rows: Ints) ->
     return min(found + 1, len(rows))
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def _before(score: float, row: int, other_score: float, other_row: int) -> bool:
     return score > other_score or (score == other_score and row < other_row)
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def _is_few(word: np.uint64) -> bool:
     """Tell whether so few bits of a word are set that their titles are scored faster one by one."""
     for _ in range(_FEW):
@@ -164,7 +164,7 @@ def _is_few(word: np.uint64) -> bool:
     return bool(word == 0)
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def _score_some(word: np.uint64, user: Floats, order: Ints, factors: Floats, score: Floats) -> None:
     """Score titles of a block whose bits are set, in the order of additions of the whole block; others are -inf."""
     for t in range(LANES):
@@ -176,7 +176,7 @@ def _score_some(word: np.uint64, user: Floats, order: Ints, factors: Floats, sco
             score[t] = total
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def _contains(values: Ints, begin: int, end: int, value: int) -> bool:
     """Tell whether a range of ascending values has this one."""
     low, high = begin, end

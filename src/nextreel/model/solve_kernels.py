@@ -7,10 +7,10 @@ no lock of Python's, so that threads may run them side by side; a row's result d
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nextreel.model.arrays import Floats, Ints
+from nextreel.model.kept import kept
 from nextreel.model.prefetch import prefetch
 
 Columns = NDArray[np.int32]
@@ -22,7 +22,7 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _AHEAD, _LINE = 8, 16
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def counting_sort(keys: Columns, places: Ints, start: Ints, order: Ints) -> None:
     """Put ``places`` (m,) into ``order`` by their ``keys``, equal ones as they were; where each key starts, ``start``.
 
@@ -39,7 +39,7 @@ def counting_sort(keys: Columns, places: Ints, start: Ints, order: Ints) -> None
         free[key] += 1
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@kept(fastmath=_FAST, nogil=True)
 def conjugate_gradients(
     begin: int,
     end: int,
@@ -103,7 +103,7 @@ def conjugate_gradients(
                 p[f] = r[f] + b * p[f]
 
 
-@njit(cache=True, nogil=True)
+@kept(nogil=True)
 def _gather(columns: Columns, first: int, n: int, other: Floats, out: NDArray[Any]) -> None:
     """Put the rows of ``other`` that ``columns[first : first + n]`` name into the first n of ``out``, in its precision.
 
@@ -120,7 +120,7 @@ def _gather(columns: Columns, first: int, n: int, other: Floats, out: NDArray[An
             out[j - first, f] = other[column, f]
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@kept(fastmath=_FAST, nogil=True)
 def _add_cells(
     y: Floats,
     n: int,
@@ -159,7 +159,7 @@ def _add_cells(
             out[f] += s * y[j, f]
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@kept(fastmath=_FAST, nogil=True)
 def _add_gram(gram: Floats, by: np.float32, p: Floats, out: Floats) -> None:
     """Add ``by`` A p to ``out`` (k,), for the symmetric A of ``gram`` (k, k), or of shape (0, 0) for 0."""
     k = gram.shape[0]
@@ -173,7 +173,7 @@ def _add_gram(gram: Floats, by: np.float32, p: Floats, out: Floats) -> None:
             out[f] += by * p[g] * gram[g, f]
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@kept(fastmath=_FAST, nogil=True)
 def cholesky(
     begin: int,
     end: int,
@@ -254,7 +254,7 @@ def cholesky(
             x[f] = v[f]
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@kept(fastmath=_FAST, nogil=True)
 def _solve(a: NDArray[np.float64], v: NDArray[np.float64], n: int) -> None:
     """Put the solution of a x = v into ``v``; the lower triangle of ``a``, positive definite, becomes its factor."""
     for i in range(n):
@@ -275,7 +275,7 @@ def _solve(a: NDArray[np.float64], v: NDArray[np.float64], n: int) -> None:
             v[f] -= s * a[i, f]
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@kept(fastmath=_FAST, nogil=True)
 def add_gram(begin: int, end: int, y: Floats, out: Floats) -> None:
     """Put Σ y_i y_iᵀ over rows ``begin`` to ``end`` into ``out`` (k, k)."""
     k = y.shape[1]
@@ -287,7 +287,7 @@ def add_gram(begin: int, end: int, y: Floats, out: Floats) -> None:
                 out[g, f] += s * y[i, f]
 
 
-@njit(cache=True, fastmath=_FAST, nogil=True)
+@kept(fastmath=_FAST, nogil=True)
 def squared_error(
     begin: int,
     end: int,

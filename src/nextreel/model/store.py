@@ -118,7 +118,7 @@ class ModelStore:
         Nothing that is being read or written is removed. Raises `ModelError` where the system has no file locks.
         """
         if not HAS_LOCKS:
-            raise ModelError("versions are removed on POSIX systems alone: this one has no file locks")
+            raise ModelError("versions are removed on POSIX systems alone: this one has no locks for it")
         found = Pruned([], [], [])
         with changing(self.root):
             found.leftovers.extend(self._remove_leftovers())

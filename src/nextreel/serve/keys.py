@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from nextreel.durable import sync
+from nextreel.durable import sync, take_place
 from nextreel.errors import SettingsError
 from nextreel.locks import changing
 
@@ -130,7 +130,7 @@ def _write(path: Path, keys: list[Key]) -> None:
         json.dump({"keys": [asdict(key) for key in keys]}, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)
+    take_place(fresh, path)
     sync(path.parent)
 
 
