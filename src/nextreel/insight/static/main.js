@@ -12,7 +12,7 @@ const OWN = { foryou: ["For you", ForYou], pipeline: ["Pipeline", Pipeline] };
 const LOST_SECONDS = 5;
 const main = document.getElementById("main");
 const told = document.getElementById("state");
-let definitions, shown, shownName, unfollow, lostAt;
+let definitions, shown, shownName, unfollow, last, lostAt;
 
 async function start() {
   theme(localStorage.getItem("nextreel-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
@@ -88,6 +88,7 @@ async function refresh() {
   try {
     await asked.refresh();
     main.querySelector(".banner.trouble")?.remove();
+    if (asked === shown && last && asked instanceof View && asked.isOlder(last)) refresh(); // the answer was overtaken
   } catch (error) {
     if (asked !== shown) return;
     main.querySelector(".banner.trouble")?.remove();
@@ -105,7 +106,8 @@ function heard(name, data) {
   }
   if (data.trouble) tell("stale", "the figures are stale");
   else tell("live", data.loaded ? "live" : "warming up");
-  if (shown instanceof View && shown.isBehind(data)) refresh();
+  last = data;
+  if (shown instanceof View && shown.isOther(data)) refresh();
 }
 
 function lost() {

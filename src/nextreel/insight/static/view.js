@@ -38,9 +38,14 @@ export class View {
     }
   }
 
-  // Whether the server has newer figures than those that are shown; before the first are, they are asked for.
-  isBehind({ revision, loaded }) {
+  // Whether the server has other figures than those that are shown: newer ones, or those of its next life.
+  isOther({ revision, loaded }) {
     return this.drawn !== undefined && (this.drawn.revision !== revision || this.drawn.loaded !== loaded);
+  }
+
+  // Whether those that are shown are older than what the server has told of before.
+  isOlder({ revision, loaded }) {
+    return this.drawn !== undefined && (this.drawn.revision < revision || (loaded && !this.drawn.loaded));
   }
 
   async #ask(charts, query, signal) {
