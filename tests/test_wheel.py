@@ -102,7 +102,7 @@ def test_it_runs_from_an_empty_directory(installed: Path, tmp_path: Path) -> Non
             encoding="utf-8",
             cwd=tmp_path,
             env=_environment(),
-            timeout=180,
+            timeout=350,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -57,7 +57,7 @@ function show() {
 
 function listen() {
   unfollow?.();
-  unfollow = undefined;
+  unfollow = last = undefined;
   if (document.hidden) return;
   unfollow = follow(`/v1/insight/changes${shownName === "pipeline" ? "?pipeline=true" : ""}`, heard, lost);
 }
@@ -111,6 +111,7 @@ function heard(name, data) {
 }
 
 function lost() {
+  last = undefined;
   lostAt ??= Date.now();
   tell("stale", Date.now() - lostAt > LOST_SECONDS * 1000 ? "the server does not answer: figures are stale" : "connecting again");
 }
