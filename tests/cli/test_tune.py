@@ -64,7 +64,7 @@ def test_wrong_settings_are_refused(section: str) -> None:
 def test_without_optuna_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     found = CliRunner().invoke(main, ["tune"])
-    assert (found.exit_code, "`./run tune` installs it" in found.stderr) == (1, True)
+    assert (found.exit_code, "pip install 'nextreel[tune]'" in found.stderr) == (1, True)
 
 
 def test_other_commands_do_not_wait_for_optuna() -> None:
