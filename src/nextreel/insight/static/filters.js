@@ -78,11 +78,13 @@ async function fill(list, name, words) {
   for (const each of found) names[each.value] = each.label;
   const chosen = (state.filters[name] ?? []).filter((value) => !found.some((each) => each.value === value));
   const all = [...(words ? [] : chosen.map((value) => ({ value }))), ...found];
+  const labels = all.map(({ value }) => [value, called(name, typed(name, value), names)]);
+  const key = JSON.stringify(labels);
+  if (list.dataset.offered === key) return; // the same again: what has the focus keeps it
+  list.dataset.offered = key;
   list.replaceChildren(
-    ...all.map(({ value }) =>
-      el("label", {},
-        el("input", { type: "checkbox", value, checked: isChosen(name, value), onchange: () => toggle(name, value) }),
-        called(name, typed(name, value), names)),
+    ...labels.map(([value, label]) =>
+      el("label", {}, el("input", { type: "checkbox", value, checked: isChosen(name, value), onchange: () => toggle(name, value) }), label),
     ),
   );
   if (!all.length) list.replaceChildren(el("p", { class: "quiet" }, "nothing found"));
