@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,16 @@ def main() -> None:
     """Parse the arguments, run, print."""
     files = Path(__file__).parent.glob("[a-z]*.py")
     names = sorted(p.stem.replace("_", "-") for p in files if "\ndef run(" in p.read_text("utf-8"))
-    parser = argparse.ArgumentParser(prog="./run bench")
-    parser.add_argument("name", choices=names)
+    parser = argparse.ArgumentParser(prog="./run bench", add_help=False)
+    parser.add_argument("name", choices=names, nargs="?")
+    parser.add_argument("-h", "--help", action="store_true", help="show this, or the options of NAME")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments, rest = parser.parse_known_args()
+    if arguments.name is None:
+        parser.print_help()
+        sys.exit(0 if arguments.help else 2)
+    if arguments.help:
+        rest.append("--help")
     where = machine()
     module = importlib.import_module(f"benchmarks.{arguments.name.replace('-', '_')}")
     result = {"name": arguments.name, "machine": where} | module.run(rest)

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -28,6 +29,13 @@ class Cluster:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
         java = str(launcher_home(find_java(), folder / "java"))
         self.environment = kept | {"JAVA_HOME": java, "SPARK_LOCAL_IP": "127.0.0.1"}
+        #: Where what is shipped is unpacked: who is killed leaves it there.
+        self._scratch = folder / "scratch"
+        self._scratch.mkdir(parents=True)
+        self.environment |= {
+            "SPARK_LOCAL_DIRS": str(self._scratch),
+            "JDK_JAVA_OPTIONS": f"-Djava.io.tmpdir={self._scratch}",
+        }
         self._n_workers, self._numbers = n_workers, itertools.count()
         self._master: subprocess.Popen[Any] | None = None
         self.workers: list[subprocess.Popen[Any]] = []
@@ -48,6 +56,8 @@ class Cluster:
     ) -> None:
         for process in (*self.workers, *([self._master] if self._master else [])):
             kill(process)
+        for left in (self._scratch, *self._folder.glob("worker-*/")):
+            shutil.rmtree(left, ignore_errors=True)
 
     def add_worker(self) -> None:
         """Start a worker and wait until the master knows it."""

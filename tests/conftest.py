@@ -1,5 +1,6 @@
 """What all tests share: one broker and one Spark session a run, started when the first test asks for them."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -24,16 +25,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--hostile", type=int, default=3_000, help="how many hostile requests the server is sent")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give each of the test processes its share of the slow tests first: else all wait for the last of them."""
-    n_processes = getattr(config, "workerinput", {}).get("workercount", 1)
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    quick = [item for item in items if not item.get_closest_marker("slow")]
+def pytest_configure() -> None:
+    """Let an interrupt reach what tests start, where a shell started this in the background and so ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def share(of: list[pytest.Item], part: int) -> list[pytest.Item]:
-        return of[part * len(of) // n_processes : (part + 1) * len(of) // n_processes]
 
-    items[:] = [item for part in range(n_processes) for item in (*share(slow, part), *share(quick, part))]
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have slow tests begin first, those of the whole system before all: else everything waits for the last of them.
+
+    What a slow module sets up for all its tests is set up once: they run in one process.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    n_slow = sum(item.get_closest_marker("slow") is not None for item in items)
+    items[:n_slow] = sorted(items[:n_slow], key=lambda item: len(item.path.parts))
+    for item in items[:n_slow]:
+        if _has_module_fixtures(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _has_module_fixtures(item: pytest.Item) -> bool:
+    info = getattr(item, "_fixtureinfo", None)
+    fixtures = info.name2fixturedefs.values() if info else ()
+    return any(found and found[-1].scope == "module" for found in fixtures)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def up(ctx: click.Context, broker: bool) -> None:
             bootstrap = cleanup.enter_context(embedded_broker())
             own.append(f"--set=kafka.bootstrap={bootstrap}")
             given = ctx.obj({"kafka.bootstrap": bootstrap})
-            _tell(f"broker listens on {bootstrap}")
+            _tell(f"broker listens on {bootstrap}; elsewhere: export NEXTREEL_KAFKA_BOOTSTRAP={bootstrap}")
         create_topics(given.kafka)
         parts = [Part(name, [*own, name]) for name in ("ingest", "keep-training", "serve")]
         for sign in (signal.SIGINT, signal.SIGTERM):
