@@ -257,7 +257,7 @@ PRINTED = {
     "./run train": "is current",
     "./run export": "final_recommendations.csv",
     "./run powerbi": "nextreel.pbip",
-    "./run recommend u98 --explain": "popular",
+    "./run recommend u000098 --explain": "because",
     "./run status": "interactions   120,000",
     "./run quarantine": "nothing",
     "./run lake verify --deep": "all as recorded",

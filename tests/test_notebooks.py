@@ -99,12 +99,10 @@ def test_they_build_upon_each_other(environment: dict[str, str], tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["structured_streaming_kafka", "recommendation_model"])
-def test_one_alone_makes_what_is_missing(environment: dict[str, str], tmp_path: Path, name: str) -> None:
-    settings = run(environment, tmp_path / "out", name)
+def test_one_alone_makes_what_is_missing(environment: dict[str, str], tmp_path: Path) -> None:
+    settings = run(environment, tmp_path / "out", "recommendation_model")
     assert rows_in(Lake(settings.lake)) == ROWS
-    if name == "recommendation_model":
-        check_recommendations(settings)
+    check_recommendations(settings)
 
 
 def check_saved(path: Path) -> None:

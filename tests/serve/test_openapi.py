@@ -29,7 +29,7 @@ def test_answers_are_as_described(served: Settings, tmp_path: Path) -> None:
             "--checks",
             "all",
         ]
-        command += ["--max-examples", "25", "--seed", "1", "--no-color", "--header", f"X-API-Key: {key}"]
+        command += ["--max-examples", "12", "--seed", "1", "--no-color", "--header", f"X-API-Key: {key}"]
         found = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
         told = "\n".join(line[:500] for line in found.stdout.splitlines())
         assert found.returncode == 0, told
