@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.lake.brought import QUERY, bring, messages
 
 from nextreel.errors import LakeError
 from nextreel.lake import batches
@@ -28,30 +29,8 @@ from nextreel.settings import UpkeepSettings
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows cannot exchange directories")
 
-QUERY = "0123456789-query"
 TODAY = date(2026, 1, 31)
 SETTINGS = UpkeepSettings()
-
-
-def messages(begin: int, end: int) -> pa.Table:
-    """Rows that are messages ``begin`` to ``end`` of one partition."""
-    n = end - begin
-    return pa.table(
-        {
-            "n": pa.array(range(begin, end), pa.int64()),
-            "kafka_topic": pa.array(["t"] * n),
-            "kafka_partition": pa.array([0] * n, pa.int32()),
-            "kafka_offset": pa.array(range(begin, end), pa.int64()),
-        }
-    )
-
-
-def bring(lake: Lake, batch: int, n: int = 10, day: str = "2026-01-31", table: str = "interactions") -> None:
-    """Commit micro-batch ``batch``: two files of together ``n`` messages."""
-    begin, middle, end = batch * n, batch * n + n // 3, (batch + 1) * n
-    files = [stage(lake, table, day, messages(begin, middle)), stage(lake, table, day, messages(middle, end))]
-    intake = Intake({"t": {"0": begin}}, {"t": {"0": n}}, 100 * n, 0)
-    commit(lake, QUERY, batch, files, {"t": {"0": end}}, intake)
 
 
 def seen(lake: Lake) -> list[int]:

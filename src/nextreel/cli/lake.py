@@ -63,7 +63,7 @@ def ingest(load: Load, once: bool, metrics_port: int | None) -> None:
 
 @click.group()
 def lake() -> None:
-    """Look after the lake's files: merge, remove, count, prove."""
+    """Look after the lake's files: merge, remove, count, prove, mirror."""
 
 
 def _lake(given: Settings) -> "Lake":
@@ -144,3 +144,24 @@ def verify(ctx: click.Context, deep: bool, as_json: bool) -> None:
             click.secho(f"wrong: {problem}", fg="red")
         click.echo("something is wrong" if verdict.problems else "all as recorded")
     ctx.exit(1 if verdict.problems else 0)
+
+
+@lake.command()
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.pass_obj
+def mirror(load: Load, address: str, as_json: bool) -> None:
+    """Copy what is new to an object store, ADDRESS (s3://bucket/folder, gs://, abfss://). Ingest may go on."""
+    from nextreel.lake.mirror import Store
+    from nextreel.lake.mirror import mirror as run
+
+    found, store = _lake(load()), Store(address)
+    with status_line(f"looking at {address}") as status:
+        done = run(found, store, lambda n, of: status.update(f"{n:,} of {of:,} files copied"))
+    if as_json:
+        click.echo(json.dumps(asdict(done), indent=2))
+        return
+    click.echo(
+        f"{address}: {done.copied:,} files copied ({done.bytes:,} bytes), {done.deleted:,} deleted; "
+        f"{done.files:,} are there"
+    )

@@ -1,8 +1,9 @@
-"""Who may do what to a lake at the same time: four locks, which end with the process that holds them.
+"""Who may do what to a lake at the same time: five locks, which end with the process that holds them.
 
 - the writer's: one ingest;
 - the keeper's: one process that merges and removes files;
 - the replayer's: one process that sends quarantined messages again;
+- the mirrorer's: one process that copies it to an object store;
 - the names': shared by whoever has seen the names of files and is about to open them, our readers and the writer as it
   moves files in; taken alone by the keeper for the moment in which names change.
 
@@ -118,6 +119,15 @@ def replayer(lake: Lake) -> Iterator[None]:
     with _opened(lake, "replay.lock", os.O_RDWR) as descriptor:
         if not taken(descriptor):
             raise LakeError(f"the quarantine of {lake.root} is being replayed already")
+        yield
+
+
+@contextmanager
+def mirrorer(lake: Lake) -> Iterator[None]:
+    """Be the one that copies the lake to an object store. Raises `LakeError` where another is."""
+    with _opened(lake, "mirror.lock", os.O_RDWR) as descriptor:
+        if not taken(descriptor):
+            raise LakeError(f"{lake.root} is being mirrored already")
         yield
 
 

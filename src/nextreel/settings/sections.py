@@ -314,7 +314,7 @@ def _no_address(value: object) -> object:
     """Refuse an object store's address, which would silently be a folder of that name."""
     if "://" in str(value):
         raise ValueError(
-            "must be a folder: the lake relies on renames, which object stores do not have (docs/cluster.md)"
+            "must be a folder: object stores have no renames; they get a mirror of the lake (docs/cluster.md)"
         )
     return value
 
