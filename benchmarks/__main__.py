@@ -36,7 +36,7 @@ def main() -> None:
     arguments, rest = parser.parse_known_args()
     if arguments.name is None:
         parser.print_help()
-        sys.exit(0 if arguments.help else 2)
+        sys.exit(2 if rest else 0)
     if arguments.help:
         rest.append("--help")
     where = machine()

@@ -44,8 +44,8 @@ def run(arguments: list[str]) -> dict[str, Any]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_")}
         environment |= {"NEXTREEL_KAFKA_BOOTSTRAP": bootstrap, "NEXTREEL_HOME": home}
         produce = [sys.executable, "-m", "benchmarks.latency", bootstrap, str(given.rate)]
-        ingest = [sys.executable, "-m", "nextreel", "ingest"]
-        children = [subprocess.Popen(c, env=environment, stderr=subprocess.DEVNULL) for c in (ingest, produce)]
+        ingest, quiet = [sys.executable, "-m", "nextreel", "ingest"], subprocess.DEVNULL
+        children = [subprocess.Popen(c, env=environment, stdout=quiet, stderr=quiet) for c in (ingest, produce)]
         try:
             ages = _watch(Lake(Path(home) / "lake"), given.seconds)
         finally:

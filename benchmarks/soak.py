@@ -57,7 +57,8 @@ def run(arguments: list[str]) -> dict[str, Any]:
             f"linger.ms={given.linger_ms}",
         ]
         children = [
-            subprocess.Popen(c, env=environment, stderr=subprocess.DEVNULL) for c in ([*nextreel, "ingest"], produce)
+            subprocess.Popen(c, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            for c in ([*nextreel, "ingest"], produce)
         ]
         try:
             memory = _watch(children[0].pid, given.seconds)

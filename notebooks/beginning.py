@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pandas as pd
 
-from nextreel.errors import DataLossError
+from nextreel.errors import DataLossError, LakeError
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.events.world import WorldConfig
 from nextreel.feed import WorldFeed
@@ -21,12 +21,13 @@ from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topic_ids, topics_by_type
 from nextreel.kafka.watermarks import WatermarkReader
 from nextreel.lake.layout import Lake
+from nextreel.lake.locks import writer
 from nextreel.lake.session import running_spark
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings, load
 from nextreel.train.job import train
 
-BOOTSTRAP = "NEXTREEL_KAFKA_BOOTSTRAP"
+BOOTSTRAP, HOME_VARIABLE = "NEXTREEL_KAFKA_BOOTSTRAP", "NEXTREEL_HOME"
 HOME = Path(__file__).parents[1] / "nextreel-data" / "notebooks"
 
 #: Everything follows from the seed and the sizes: each run has the same events.
@@ -39,7 +40,7 @@ COUNTS: dict[EventType, int] = {"user": 440, "movie": 165, "series": 85, "intera
 N_FAULTY = 3
 
 #: A model of the size of the world. What the environment says goes before.
-_DEFAULTS = {"NEXTREEL_HOME": str(HOME), "NEXTREEL_TRAIN_FACTORS": "16", "NEXTREEL_EVALUATION_RESAMPLES": "200"}
+_DEFAULTS = {HOME_VARIABLE: str(HOME), "NEXTREEL_TRAIN_FACTORS": "16", "NEXTREEL_EVALUATION_RESAMPLES": "200"}
 
 # Texts in tables are shown whole.
 pd.set_option("display.max_colwidth", None)
@@ -63,6 +64,10 @@ def begin() -> Settings:
     except DataLossError:
         if settings.home != HOME:  # that is somebody's own
             raise
+        if writer(Lake(settings.lake)) not in (None, os.getpid()):
+            raise LakeError(
+                f"another notebook is at work in {HOME}: shut its kernel down, or name a {HOME_VARIABLE}"
+            ) from None
         shutil.rmtree(HOME)
     return settings
 

@@ -4,7 +4,6 @@ import itertools
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from contextlib import suppress
@@ -14,10 +13,14 @@ from typing import Any, Self
 
 import psutil
 import pyspark
+from tests.processes import kill, tree
 
 from nextreel.java import find_java, launcher_home
+from nextreel.lake.session import _JVM_OPTIONS
 
 _DEADLINE_SECONDS = 120.0
+#: What these JVMs do is over as soon as what a session on one machine does.
+SHORT_LIVED = " ".join(_JVM_OPTIONS)
 _CLASS = "org.apache.spark.deploy"
 
 
@@ -34,7 +37,7 @@ class Cluster:
         self._scratch.mkdir(parents=True)
         self.environment |= {
             "SPARK_LOCAL_DIRS": str(self._scratch),
-            "JDK_JAVA_OPTIONS": f"-Djava.io.tmpdir={self._scratch}",
+            "JDK_JAVA_OPTIONS": f"-Djava.io.tmpdir={self._scratch} {SHORT_LIVED}",
         }
         self._n_workers, self._numbers = n_workers, itertools.count()
         self._master: subprocess.Popen[Any] | None = None
@@ -55,7 +58,7 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for process in (*self.workers, *([self._master] if self._master else [])):
-            kill(process)
+            lose(process)
         for left in (self._scratch, *self._folder.glob("worker-*/")):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -89,21 +92,16 @@ class Cluster:
         raise AssertionError(f"no {pattern!r} from {name}: {self._log(name).read_text()[-2000:]}")
 
 
-def kill(process: subprocess.Popen[Any]) -> None:
-    """Kill a process and all below it at once, as a machine that loses its power."""
-    with suppress(psutil.NoSuchProcess):
-        below = psutil.Process(process.pid).children(recursive=True)
-        for each in (psutil.Process(process.pid), *below):
-            with suppress(psutil.NoSuchProcess):
-                each.send_signal(signal.SIGKILL)
+def lose(process: subprocess.Popen[Any]) -> None:
+    """Have a process and all below it end as if their machine had lost its power."""
+    kill(process)
     process.wait(30)
 
 
 def _executors(worker: subprocess.Popen[Any]) -> list[psutil.Process]:
     found = []
-    with suppress(psutil.NoSuchProcess):
-        for each in psutil.Process(worker.pid).children(recursive=True):
-            with suppress(psutil.Error):
-                if "org.apache.spark.executor.CoarseGrainedExecutorBackend" in each.cmdline():
-                    found.append(each)
+    for each in tree(worker.pid)[1:]:
+        with suppress(psutil.Error):
+            if "org.apache.spark.executor.CoarseGrainedExecutorBackend" in each.cmdline():
+                found.append(each)
     return found

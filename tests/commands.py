@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from pydantic import BaseModel
@@ -18,6 +19,11 @@ TASKS = {"test", "check", "bench", "lock", "notebooks"}
 #: Variables of nextreel's that are no settings.
 OTHER_VARIABLES = {"NEXTREEL_VENV", "NEXTREEL_CONFIG"}
 _STARTS = ("./run ", "nextreel ", "curl ", "docker compose ", "export NEXTREEL_", "NEXTREEL_")
+_OTHERS = ("cd ", "cp ", "export ", "mkdir ", "python ", "python3 ", "spark-submit ", "tar ", ".venv/bin/python ")
+#: A block is typed into a shell that begins with one of these, or has a line that does with one of those.
+_SHELL, _ALWAYS = (*_STARTS, *_OTHERS), ("./run ", "run.cmd ", "docker ", "curl ", "pip ", "git ")
+#: Before a block: it is not run here, and why.
+NOT_RUN = re.compile(r"<!-- not run[^:]*: (\S[^\n]*) -->")
 
 
 def parse(command: click.Command, words: list[str], above: click.Context | None = None) -> None:
@@ -29,19 +35,44 @@ def parse(command: click.Command, words: list[str], above: click.Context | None 
         parse(below, rest, context)
 
 
-def shell_lines(page: str) -> Iterator[str]:
-    """Yield the command lines of a page's blocks, indented or fenced, without prompt, comment and what is beside them.
+class Session(NamedTuple):
+    """A page's block of command lines, as they are typed, and why they are not run."""
 
-    What may be left out is there (``[--keep N]``), and a number is 1.
-    """
-    fenced = False
-    for line in page.replace("\\\n", " ").splitlines():
-        fenced ^= line.lstrip().startswith("```")
-        bare = line.strip().removeprefix("$ ")
-        if bare.startswith(_STARTS) and (fenced or line.startswith("    ")):
-            command = re.split(r"\s+#\s|\s{2,}|\s*;\s|\s&&\s|\s+>", bare)[0]
-            if command != "nextreel":  # that is a row of a table of figures
-                yield re.sub(r"\bN\b", "1", re.sub(r"[\[\]]", "", command)).replace("…", "")
+    lines: list[str]
+    why_not: str | None
+
+
+def sessions(page: str) -> Iterator[Session]:
+    """Yield the blocks of a page that are typed into a shell, without comments, prompts and what is printed."""
+    for before, language, block in _blocks(page):
+        lines = [re.split(r"(?:^|\s)#\s", line)[0].strip() for line in block.replace("\\\n", " ").splitlines()]
+        lines = [line for line in lines if line] or [""]
+        prompted = [line[2:] for line in lines if line.startswith("$ ")]
+        is_typed = prompted or lines[0].startswith(_SHELL) or any(line.startswith(_ALWAYS) for line in lines)
+        if is_typed and language not in ("sql", "python", "json"):
+            why = NOT_RUN.fullmatch(before)
+            yield Session(prompted or lines, why[1] if why else None)
+
+
+def shell_lines(page: str) -> Iterator[str]:
+    """Yield the commands of a page's blocks that tests can parse, each without what it is chained with."""
+    for session in sessions(page):
+        for line in session.lines:
+            for command in re.split(r"\s*;\s|\s&&\s|\s+>", line):
+                if command.startswith(_STARTS):
+                    yield command.replace("…", "")
+
+
+def _blocks(page: str) -> Iterator[tuple[str, str, str]]:
+    """Yield blocks of code: the line of text before, the language if it is named, the block."""
+    before = ""
+    for found in re.finditer(
+        r"^```(\w*)\n(.+?)^```$|((?:^ {4,}\S[^\n]*\n(?:\n+(?= {4}))?)+)|^([^\n]*)\n", page, re.MULTILINE | re.DOTALL
+    ):
+        language, fenced, indented, other = found.groups(default="")
+        if block := fenced or indented:
+            yield before, language, block
+        before = other.strip() or before
 
 
 def spans(page: str) -> Iterator[str]:

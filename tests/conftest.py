@@ -33,16 +33,21 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have slow tests begin first, those of the whole system before all: else everything waits for the last of them.
+    """Have slow tests begin first, long runs of them before all: else everything waits for the last of them.
 
-    What a slow module sets up for all its tests is set up once: they run in one process.
+    What a slow module sets up for all its tests is set up once: they run in one process. So do those on Spark's
+    session, whose first queries cost more than all others; those of ingest have one for themselves.
     """
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    n_slow = sum(item.get_closest_marker("slow") is not None for item in items)
-    items[:n_slow] = sorted(items[:n_slow], key=lambda item: len(item.path.parts))
-    for item in items[:n_slow]:
-        if _has_module_fixtures(item):
+    for item in items:
+        if "spark" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("stream" if item.path.parent.name == "ingest" else "spark"))
+        elif _is_slow(item) and _has_module_fixtures(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: (not _is_slow(item), not item.get_closest_marker("xdist_group"), len(item.path.parts)))
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
 
 
 def _has_module_fixtures(item: pytest.Item) -> bool:
@@ -82,6 +87,13 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session = spark_session(load({"home": str(tmp_path_factory.mktemp("spark"))}, {}), "nextreel-tests")
     yield session
     stop_spark(session)
+
+
+@pytest.fixture
+def kept_spark(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> SparkSession:
+    """The same, which commands that a test runs in this process do not stop: others go on with it."""
+    monkeypatch.setattr("nextreel.lake.session.stop_spark", lambda _: None)
+    return spark
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from uuid import uuid4
 import pyarrow.parquet as pq
 import pyspark
 import pytest
-from tests.cluster import Cluster, kill
+from tests.cluster import SHORT_LIVED, Cluster, lose
 
 import nextreel
 from nextreel.lake.layout import Lake
@@ -28,7 +28,7 @@ _LOCKED = Path(__file__).parents[1] / "requirements" / "runtime.txt"
 _PACKAGES, _SOURCE = Path(pyspark.__file__).parents[1], Path(nextreel.__file__).parents[1]
 #: The interpreter that this environment was made from.
 BARE_PYTHON: str = sys._base_executable  # type: ignore[attr-defined]
-_TRAINING = ("train.engine=mllib", "train.factors=8", "train.iterations=4", "spark.conf.spark.sql.shuffle.partitions=4")
+_TRAINING = ("train.engine=mllib", "train.factors=8", "train.iterations=2", "spark.conf.spark.sql.shuffle.partitions=4")
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +101,31 @@ def environment(filled: dict[str, str], home: Path) -> dict[str, str]:
         "PYSPARK_PYTHON": BARE_PYTHON,
         "PYTHONPATH": os.pathsep.join(map(str, (_SOURCE, _PACKAGES))),
         "SPARK_LOCAL_IP": "127.0.0.1",
+        "JDK_JAVA_OPTIONS": SHORT_LIVED,
     }
 
 
-def killed_worker(cluster: Cluster, running: subprocess.Popen[str], is_time: Callable[[], bool]) -> None:
-    """Wait until it is time, and kill a worker that has an executor, as if its machine had lost power."""
-    while running.poll() is None and not is_time():
-        time.sleep(0.02)
-    assert running.poll() is None, f"it ended before a worker was killed: {running.communicate()}"
-    worker = next(worker for worker, at_work in zip(cluster.workers, cluster.executors(), strict=True) if at_work)
-    cluster.workers.remove(worker)
-    kill(worker)
+def told_after_a_kill(
+    cluster: Cluster, command: list[str], environment: dict[str, str], is_time: Callable[[], bool]
+) -> dict[str, Any]:
+    """Run a command, kill a worker at work when it is time, as if its machine had lost power; return what is told."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as running:
+        try:
+            while running.poll() is None and not is_time():
+                time.sleep(0.02)
+            assert running.poll() is None, f"it ended before a worker was killed: {running.communicate()}"
+            both = zip(cluster.workers, cluster.executors(), strict=True)
+            worker = next(worker for worker, executors in both if executors)
+            cluster.workers.remove(worker)
+            lose(worker)
+            told, errors = running.communicate()
+        except BaseException:  # or it would be waited for
+            lose(running)
+            raise
+    assert running.returncode == 0, errors
+    facts: dict[str, Any] = json.loads(told)
+    return facts
 
 
 def is_factorising(events: Path) -> bool:
@@ -144,32 +158,56 @@ def test_workers_python_has_nothing_of_ours() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_worker_is_killed_while_it_ingests_and_another_while_it_trains(
-    cluster: Cluster, archive: Path, filled: dict[str, str], home: Path, n_clustered: int, tmp_path: Path
-) -> None:
-    given = environment(filled, home)
-    lake = Lake(home / "lake")
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+@pytest.mark.timeout(180)
+def test_who_asks_for_more_than_a_worker_has_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    script = """if True:
+        import sys
+        from nextreel.lake import executors
+        from nextreel.lake.session import spark_session
+        from nextreel.settings import load
+        executors._PATIENCE_SECONDS = 2.0
+        given = {"spark.master": sys.argv[1], "home": sys.argv[2], "spark.conf.spark.executor.memory": "64g"}
+        spark_session(load(given | {"spark.conf.spark.driver.host": "127.0.0.1"}, {})).range(1).count()
+    """
+    command = [sys.executable, "-c", script, cluster.url, str(tmp_path)]
+    with subprocess.Popen(command, env=cluster.environment, stderr=subprocess.PIPE, text=True) as waiting:
+        try:
+            assert waiting.stderr is not None
+            told = "none has the memory and cores of one (spark.conf.spark.executor.memory"
+            assert any(told in line for line in waiting.stderr)
+        finally:
+            lose(waiting)
+
+
+@pytest.fixture(scope="module")
+def ingested(cluster: Cluster, archive: Path, filled: dict[str, str], home: Path, n_clustered: int) -> dict[str, Any]:
+    """What an ingest told that lost a worker, and filled the home's lake."""
     batches = ("--set", f"ingest.max_offsets_per_trigger={n_clustered // 4}")
-    with subprocess.Popen(command(cluster, archive, *batches, "ingest", "--once"), env=given, **pipes) as ingest:
-        killed_worker(cluster, ingest, lambda: any(lake.staging.glob("*.staged")))
-        told, errors = ingest.communicate(timeout=300)
-    assert ingest.returncode == 0, errors
-    assert json.loads(told)["rows"] == {"users": 2000, "movies": 600, "series": 300, "interactions": n_clustered}
-    places = [read_places(file) for file in lake.files("interactions")]
+    ingest = command(cluster, archive, *batches, "ingest", "--once")
+    staging = Lake(home / "lake").staging
+    return told_after_a_kill(cluster, ingest, environment(filled, home), lambda: any(staging.glob("*.staged")))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_worker_is_killed_while_it_ingests(ingested: dict[str, Any], home: Path, n_clustered: int) -> None:
+    assert ingested["rows"] == {"users": 2000, "movies": 600, "series": 300, "interactions": n_clustered}
+    places = [read_places(file) for file in Lake(home / "lake").files("interactions")]
     assert len({place for each in places for place in each}) == sum(map(len, places)) == n_clustered
 
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.usefixtures("ingested")
+def test_a_worker_is_killed_while_it_trains(
+    cluster: Cluster, archive: Path, filled: dict[str, str], home: Path, tmp_path: Path
+) -> None:
     cluster.add_worker()
-    events = tmp_path / "events"
-    events.mkdir()
     sets = [part for each in _TRAINING for part in ("--set", each)]
-    submit = submitted(cluster, archive, events, *sets, "train", "--json")
-    with subprocess.Popen(submit, env=cluster.environment | given, **pipes) as training:
-        killed_worker(cluster, training, lambda: is_factorising(events))
-        told, errors = training.communicate(timeout=300)
-    assert training.returncode == 0, errors
-    facts = json.loads(told)
+    submit = submitted(cluster, archive, tmp_path, *sets, "train", "--json")
+    given = environment(filled, home)
+    java = {"JDK_JAVA_OPTIONS": cluster.environment["JDK_JAVA_OPTIONS"]}
+    facts = told_after_a_kill(cluster, submit, cluster.environment | given | java, lambda: is_factorising(tmp_path))
     local = trained(["spark.master=local[2,4]", *_TRAINING], given)
     assert facts["engine"] == local["engine"] == "mllib"
     assert facts["data"] == local["data"]

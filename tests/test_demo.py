@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import psutil
 import pyarrow.dataset as ds
 import pytest
+from tests.processes import tree
 
 pytestmark = pytest.mark.slow
 
@@ -38,12 +40,24 @@ class RunningDemo:
         self.seen: set[psutil.Process] = set()
         self.peak = 0.0
         self.lines: list[str] = []
-        for stream in (self.process.stdout, self.process.stderr):
-            threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+        self._printed: list[str] = []
+        streams = ((self.process.stdout, [self.lines, self._printed]), (self.process.stderr, [self.lines]))
+        self._readers = [threading.Thread(target=self._read, args=each, daemon=True) for each in streams]
+        for reader in self._readers:
+            reader.start()
 
-    def _read(self, stream: IO[str]) -> None:
+    def _read(self, stream: IO[str], kept: list[list[str]]) -> None:
         for line in stream:
-            self.lines.append(line)
+            for lines in kept:
+                lines.append(line)
+
+    def ended(self) -> str:
+        """Wait for its end, which is to be a good one; return what it has printed."""
+        code = self.process.wait()
+        for reader in self._readers:
+            reader.join(10)
+        assert code == 0, self.output
+        return "".join(self._printed)
 
     @property
     def output(self) -> str:
@@ -59,18 +73,15 @@ class RunningDemo:
 
     def measure(self) -> None:
         resident = 0
-        try:
-            parent = psutil.Process(self.process.pid)
-            for process in [parent, *parent.children(recursive=True)]:
+        for process in tree(self.process.pid):
+            with suppress(psutil.Error):  # it has ended meanwhile
                 resident += process.memory_info().rss
                 self.seen.add(process)
-        except psutil.Error:
-            return
         self.peak = max(self.peak, resident)
 
     def kill(self) -> None:
         for process in self.seen:
-            if process.is_running():
+            with suppress(psutil.NoSuchProcess):  # as one that has its number now is not it
                 process.kill()
         if self.process.poll() is None:
             self.process.kill()
@@ -89,7 +100,7 @@ def test_real_ratings_become_recommendations(tmp_path: Path, movielens_small: Pa
     demo = RunningDemo(tmp_path, "--once", "--json", "--movielens", str(movielens_small))
     demo_in.append(demo)
     demo.watch(300)
-    assert demo.process.wait() == 0, demo.output
+    found = json.loads(demo.ended())
     assert demo.peak < FOUR_GB
 
     lake = tmp_path / "demo" / "lake"
@@ -112,7 +123,6 @@ def test_real_ratings_become_recommendations(tmp_path: Path, movielens_small: Pa
     assert all(ranks == list(range(1, 11)) for ranks in lists.values())
     assert list(lists) == sorted(lists)
 
-    found = json.loads(demo.output[demo.output.index("{\n") : demo.output.rindex("}") + 1])
     models = tmp_path / "demo" / "models"
     facts = json.loads((models / (models / "current").read_text().strip() / "model.json").read_text())
     assert facts["data"]["ratings"] == sum(facts["kafka_offsets"]["producer4_topic"].values()) == len(given)

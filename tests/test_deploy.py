@@ -299,29 +299,31 @@ def compose() -> list[str]:
     pytest.skip("neither docker-compose nor docker compose is installed")
 
 
-def configured(files: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def configured(files: list[str], environ: dict[str, str], empty: Path) -> subprocess.CompletedProcess[str]:
+    """Return what Compose says; ``empty`` is a file that stands for the .env that a developer may have."""
+    empty.touch()
     arguments = [word for file in files for word in ("-f", str(ROOT / "deploy" / file))]
     own = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
-    command = [*compose(), *arguments, "config", "-q"]
+    command = [*compose(), "--env-file", str(empty), *arguments, "config", "-q"]
     return subprocess.run(command, env=own | environ, cwd=ROOT / "tests", capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("files", COMBINATIONS.values(), ids=COMBINATIONS)
-def test_compose_takes_the_files(files: list[str]) -> None:
-    found = configured(files, dict.fromkeys(REQUIRED, "given"))
+def test_compose_takes_the_files(files: list[str], tmp_path: Path) -> None:
+    found = configured(files, dict.fromkeys(REQUIRED, "given"), tmp_path / "empty")
     assert (found.returncode, found.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("missing", sorted(REQUIRED))
-def test_compose_asks_for_what_is_required(missing: str) -> None:
-    found = configured(COMBINATIONS["all"], dict.fromkeys(REQUIRED - {missing}, "given"))
+def test_compose_asks_for_what_is_required(missing: str, tmp_path: Path) -> None:
+    found = configured(COMBINATIONS["all"], dict.fromkeys(REQUIRED - {missing}, "given"), tmp_path / "empty")
     assert found.returncode != 0
 
 
 @pytest.fixture
 def deploy(tmp_path: Path) -> Path:
     """Return a copy of deploy/ that may be spoilt, with what its Dockerfile copies."""
-    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns(".env"))
     for name in (".dockerignore", "LICENSE", "README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     for name in ("requirements", "src"):
@@ -417,6 +419,15 @@ def test_the_lake_lies_under_one_path_wherever_spark_runs() -> None:
     assert "NEXTREEL_HOME=/data" in (ROOT / "deploy/spark/Dockerfile").read_text("utf-8")
 
 
+@pytest.mark.parametrize("combination", ["spark", "all"])
+def test_notebooks_have_a_home_and_topics_of_their_own(combination: str) -> None:
+    """They send broken messages, too, and their models would become current."""
+    running = settings.load(environ={"NEXTREEL_HOME": "/data"})
+    notebooks = settings.load(environ=services(ROOT / "deploy", COMBINATIONS[combination])["jupyter"]["environment"])
+    assert notebooks.home == Path("/data/notebooks")
+    assert not set(notebooks.kafka.topics) & set(running.kafka.topics)
+
+
 def test_the_board_is_provisioned() -> None:
     mounts = services(ROOT / "deploy", COMBINATIONS["all"])["grafana"]["volumes"]
     (provider,) = said(ROOT / "deploy/grafana/provisioning/dashboards/nextreel.yaml")["providers"]
@@ -439,7 +450,7 @@ def test_both_scripts_build_the_images_that_are_run() -> None:
 
 def test_the_page_names_commands_that_exist() -> None:
     text = (ROOT / "deploy/README.md").read_text("utf-8")
-    assert len(text.splitlines()) < 120
+    assert len(text.splitlines()) < 125
     names = services(ROOT / "deploy", COMBINATIONS["all"])
     runs = re.findall(r"docker compose run --rm ([\w-]+) nextreel ([^\n`]+)", text)
     assert len(runs) >= 3

@@ -1,27 +1,19 @@
 """The documentation is true: generated pages are current, links lead somewhere, commands exist, code runs."""
 
 import importlib
-import os
 import re
 import runpy
 import shlex
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import click
 import duckdb
-import psutil
 import pyarrow as pa
 import pytest
-from tests.commands import is_variable, keys_of, nextreel_faults, shell_lines, spans, words_of
+from tests.commands import NOT_RUN, is_variable, keys_of, nextreel_faults, shell_lines, spans, words_of
 from tests.test_deploy import COMBINATIONS, services
 
 from nextreel.app import create_app
@@ -37,8 +29,6 @@ PAGES = GENERATED["PAGES"]
 FOLDERS = ("docs", "deploy", "notebooks", "powerbi", "requirements", "tests", "benchmarks")
 PROSE = [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md")))]
 LINES = [(page, line) for page in PROSE for line in shell_lines(page.read_text("utf-8"))]
-#: Begins a block that is not run here, and says why.
-NOT_RUN = re.compile(r"<!-- not run: (\S[^\n]*) -->")
 BLOCK = re.compile(r"(?:^([^\n]*)\n)?^```(sql|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -190,8 +180,8 @@ def test_settings_that_are_named_exist(page: Path) -> None:
     known = set(keys_of())
     sections = {key.partition(".")[0] for key in known if "." in key}
     named = re.findall(rf"`((?:{'|'.join(sections)})\.[a-z_.]+?)(?: = [^`]*)?`", text)
-    free = ("kafka.client.", "spark.conf.")
-    named = [key for key in named if not key.startswith(free) and not key.endswith((".json", ".log"))]
+    free = ("kafka.client.", "spark.conf.", "ingest.java_client.")
+    named = [key for key in named if not key.startswith(free) and not key.endswith((".json", ".log", ".py"))]
     assert [key for key in named if key not in known and not is_module(key)] == []
 
 
@@ -244,80 +234,3 @@ def test_every_command_says_what_it_does() -> None:
         assert command.help, name
         for option in command.params:
             assert isinstance(option, click.Argument) or getattr(option, "help", None), f"{name} {option.name}"
-
-
-#: Commands of the README that do not end by themselves: they are started, waited for, and stopped.
-IN_THE_BACKGROUND = {"./run serve": "http://127.0.0.1", "./run up": "serve started"}
-#: The broker is the tests' own, the data set is not in the repository, and tests/cli/test_tune.py tunes.
-ELSEWHERE = {"./run broker", "./run replay movielens ml-latest-small", "./run tune"}
-#: What a command prints, in part.
-PRINTED = {
-    "./run produce users --count 2000 --rate max": "2,000 messages delivered",
-    "./run ingest --once": '"users": 2000',
-    "./run train": "is current",
-    "./run export": "final_recommendations.csv",
-    "./run powerbi": "nextreel.pbip",
-    "./run recommend u000098 --explain": "because",
-    "./run status": "interactions   120,000",
-    "./run quarantine": "nothing",
-    "./run lake verify --deep": "all as recorded",
-}
-
-
-@pytest.mark.slow
-def test_the_readme_step_by_step(bootstrap: str, tmp_path: Path) -> None:
-    own = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_")}
-    run = uuid4().hex[:8]
-    own |= {f"NEXTREEL_KAFKA_{t}": f"{t}-{run}" for t in ("USERS", "MOVIES", "SERIES", "INTERACTIONS")}
-    own |= {"NEXTREEL_KAFKA_BOOTSTRAP": bootstrap, "NEXTREEL_SERVE_PORT": "0", "COLUMNS": "200"}
-    own |= {"NEXTREEL_TRAIN_FACTORS": "16", "NEXTREEL_TRAIN_ITERATIONS": "5", "NEXTREEL_EVALUATION_RESAMPLES": "100"}
-    step_by_step = (ROOT / "README.md").read_text("utf-8").split("## Step by step")[1].split("\n## ")[0]
-    seen = set()
-    for line in shell_lines(step_by_step):
-        if line in ELSEWHERE or line.startswith("NEXTREEL_"):
-            continue
-        command = [sys.executable, "-m", "nextreel", *shlex.split(line)[1:]]
-        if line in IN_THE_BACKGROUND:
-            printed = started_and_stopped(command, own, tmp_path, IN_THE_BACKGROUND[line])
-        else:
-            ended = subprocess.run(command, env=own, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-            printed = ended.stdout + ended.stderr
-            assert ended.returncode == 0, f"{line}: {printed}"
-        assert PRINTED.get(line, "") in printed, f"{line}: {printed}"
-        seen.add(line)
-    assert PRINTED.keys() | IN_THE_BACKGROUND.keys() <= seen
-    assert (tmp_path / "nextreel-data/exports/final_recommendations.csv").read_text("utf-8").count("\n") > 10_000
-    assert (tmp_path / "nextreel-data/exports/star").is_dir()
-    assert (tmp_path / "nextreel-data/powerbi/nextreel.pbip").exists()
-
-
-def started_and_stopped(command: list[str], environment: dict[str, str], where: Path, until: str) -> str:
-    """Start a command, wait for what it prints, look at the page that it serves if it says where, and stop it."""
-    log = where / "log"
-    with log.open("wb") as file:
-        process = psutil.Popen(command, env=environment, cwd=where, stdout=file, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 60
-        while until not in log.read_text("utf-8") or not answers(log.read_text("utf-8")):
-            assert process.poll() is None, log.read_text("utf-8")
-            assert time.monotonic() < deadline, log.read_text("utf-8")
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-    finally:
-        if process.poll() is None:
-            for child in [*process.children(recursive=True), process]:
-                child.kill()
-            process.wait(10)
-    return log.read_text("utf-8")
-
-
-def answers(printed: str) -> bool:
-    """Tell whether the page answers of which a server says where it is; True where none says so."""
-    if not (url := re.search(r"http://127\.0\.0\.1:\d+", printed)):
-        return True
-    try:
-        with urllib.request.urlopen(url[0], timeout=20) as answer:
-            return b"<title>" in answer.read()
-    except OSError:
-        return False

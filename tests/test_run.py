@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+NPM_LOCKS = sorted((ROOT / "tests").rglob("package-lock.json"))
 
 
 @pytest.fixture
@@ -29,6 +31,19 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     loader.exec_module(module)
     monkeypatch.setattr(sys, "path", sys.path[:])
     return module
+
+
+@pytest.fixture
+def locked(run: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Requirements of their own, and an environment that has the installer and nothing else."""
+    folder = tmp_path / "requirements"
+    folder.mkdir()
+    (folder / "runtime.txt").write_text("one")
+    monkeypatch.setattr(run, "REQUIREMENTS", folder)
+    run.PYTHON.parent.mkdir(parents=True)
+    run.PYTHON.touch()
+    (run.VENV / "installed-bootstrap").touch()
+    return folder
 
 
 def with_java(patch: pytest.MonkeyPatch, home: Path | None) -> None:
@@ -50,6 +65,17 @@ def test_an_old_python_can_read_the_script_and_its_message() -> None:
 def test_the_script_can_be_started() -> None:
     assert (ROOT / "run").stat().st_mode & 0o111
     assert (ROOT / "run").read_text("utf-8").startswith("#!/usr/bin/env python3\n")
+
+
+def test_a_group_of_tests_runs_in_one_process(run: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "test_two.py").write_text(
+        "import os, pytest\npytestmark = pytest.mark.xdist_group('both')\n"
+        "@pytest.mark.parametrize('name', 'ab')\ndef test(name): open(name, 'w').write(str(os.getpid()))\n"
+    )
+    command = [sys.executable, "-m", "pytest", *run.all_tests(), "-c", os.devnull, "--rootdir", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
 
 
 @pytest.mark.parametrize(
@@ -115,12 +141,8 @@ def test_a_java_that_is_gone_is_looked_for_again(
 
 
 def test_what_is_in_the_environment_is_not_installed_again(
-    run: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: ModuleType, locked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locked = tmp_path / "requirements"
-    locked.mkdir()
-    (locked / "runtime.txt").write_text("one")
-    monkeypatch.setattr(run, "REQUIREMENTS", locked)
     started: list[list[str]] = []
 
     def start(command: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -128,9 +150,6 @@ def test_what_is_in_the_environment_is_not_installed_again(
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(run.subprocess, "run", start)
-    run.PYTHON.parent.mkdir(parents=True)
-    run.PYTHON.touch()
-    (run.VENV / "installed-bootstrap").touch()
     run.install("runtime")
     assert len(started) == 1
     assert "--require-hashes" in started[0]
@@ -140,6 +159,42 @@ def test_what_is_in_the_environment_is_not_installed_again(
     (locked / "runtime.txt").write_text("two")
     run.install("runtime")
     assert len(started) == 2
+    assert not any("--reinstall" in command or "--force-reinstall" in command for command in started)
+
+
+def test_what_an_interrupted_installation_left_is_installed_again(
+    run: ModuleType, locked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package's metadata may be complete where its files are not."""
+    started: list[list[str]] = []
+
+    def start(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        started.append(command)
+        if len(started) == 1:
+            raise KeyboardInterrupt
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(run.subprocess, "run", start)
+    with pytest.raises(KeyboardInterrupt):
+        run.install("runtime")
+    run.install("runtime")
+    assert ["--force-reinstall" in command for command in started] == [False, True]
+    (locked / "runtime.txt").write_text("two")
+    run.install("runtime")
+    assert "--force-reinstall" not in started[-1]
+
+
+def test_the_package_is_found_in_a_folder_whose_name_the_locale_does_not_have(
+    run: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run, "ROOT", tmp_path / "Señal 電影")
+    libraries = run.VENV / "lib" / "python3.11" / "site-packages"
+    libraries.mkdir(parents=True)
+    run.link_package()
+    line = (libraries / "nextreel.pth").read_text("ascii")
+    monkeypatch.setattr(sys, "path", [])
+    exec(line)  # noqa: S102 (as Python's site does)
+    assert sys.path == [str(tmp_path / "Señal 電影" / "src")]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +241,25 @@ def test_a_lock_file_pins_every_package_by_hash_and_names_no_server(lock: Path) 
     assert lines
     wrong = [line for line in lines if not re.match(r"[A-Za-z0-9_.-]+==\S+.*--hash=sha256:[0-9a-f]{64}", line)]
     assert wrong == []
+
+
+@pytest.mark.parametrize("lock", NPM_LOCKS, ids=lambda lock: lock.parent.name)
+def test_a_lock_file_of_npm_holds_names_versions_and_hashes_only(lock: Path) -> None:
+    text = lock.read_text("utf-8")
+    assert "://" not in text
+    packages = json.loads(text)["packages"]
+    assert len(packages) > 1
+    for name, package in packages.items():
+        assert package.keys() <= {
+            "name",
+            "version",
+            "integrity",
+            "dependencies",
+            "peerDependencies",
+            "peerDependenciesMeta",
+            "bin",
+        }
+        assert not name or re.fullmatch(r"sha512-[A-Za-z0-9+/]{86}==", package["integrity"])
 
 
 def _declared(name: str) -> list[str]:

@@ -167,10 +167,17 @@ def test_secrets_are_not_in_refusals() -> None:
     assert "s3cret" not in refusal(flags | {"kafka.partitions": "1"})
 
 
+def test_settings_of_kafka_s_java_client_go_through_and_are_not_shown() -> None:
+    name = "NEXTREEL_INGEST_JAVA_CLIENT_SSL_TRUSTSTORE_PASSWORD"
+    settings = load({"ingest.java_client.sasl.jaas.config": "hunter2"}, {name: "hunter3"})
+    assert settings.ingest.java_client.keys() == {"sasl.jaas.config", "ssl.truststore.password"}
+    assert "hunter" not in repr(settings) + settings.model_dump_json()
+
+
 GIVEN = '{"sasl.password":"hunter2"}'
 
 
-@pytest.mark.parametrize("table", ["kafka.client", "spark.conf"])
+@pytest.mark.parametrize("table", ["kafka.client", "spark.conf", "ingest.java_client"])
 def test_a_value_for_a_free_table_is_not_shown_but_what_to_do_is(table: str) -> None:
     name = "NEXTREEL_" + table.upper().replace(".", "_")
     for message in (refusal(environ={name: GIVEN}), refusal({table: GIVEN})):
@@ -413,7 +420,7 @@ def test_every_setting_has_a_variable(key: str) -> None:
     try:
         settings = load({}, environ)
     except SettingsError as error:
-        given = "" if key in ("kafka.client", "spark.conf") else " = 'no number'"
+        given = "" if key in ("kafka.client", "spark.conf", "ingest.java_client") else " = 'no number'"
         assert f"{key}{given} (from " in str(error)  # noqa: PT017 (settings of text take it)
     else:
         section, _, name = f".{key}".rpartition(".")

@@ -145,6 +145,17 @@ def test_processes_that_run_and_a_model_that_was_refused(unreachable: Settings) 
         assert status(unreachable).up == []
 
 
+def test_a_running_ups_embedded_broker_is_asked(settings: Settings) -> None:
+    create_topics(settings.kafka)
+    elsewhere = settings.model_copy(
+        update={"kafka": settings.kafka.model_copy(update={"bootstrap": "127.0.0.1:1"})},
+    )
+    assert status(elsewhere).lag is None
+    told = {"pid": os.getpid(), "at": NOW.isoformat(), "broker": settings.kafka.bootstrap, "parts": []}
+    (elsewhere.home / "up.json").write_text(json.dumps(told))
+    assert status(elsewhere).lag == dict.fromkeys(settings.kafka.topics, 0)
+
+
 def test_lag_is_what_kafka_has_and_the_lake_has_not(settings: Settings) -> None:
     assert "nextreel topics" in str(status(settings).kafka_error)  # topics that do not exist
     create_topics(settings.kafka)

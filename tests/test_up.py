@@ -9,12 +9,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
 import pytest
+from tests.processes import kill, tree
+
+from nextreel.up import embedded
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +29,7 @@ GENRES = ("Drama", "War", "Comedy")
 class Running:
     """The whole system, and its API."""
 
-    def __init__(self, home: Path):
+    def __init__(self, home: Path, more: Mapping[str, object] = MappingProxyType({})):
         sets = {
             "home": home,
             "serve.port": 0,
@@ -33,7 +37,7 @@ class Running:
             "up.train_every_seconds": 5,
             "train.factors": 8,
             "spark.driver_memory": "512m",
-        }
+        } | dict(more)
         flags = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_")}
         self.process = subprocess.Popen(
@@ -46,7 +50,8 @@ class Running:
         self.home = home
         self.lines: list[str] = []
         self.urls: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -92,10 +97,7 @@ class Running:
 def running(tmp_path: Path) -> Iterator[Running]:
     system = Running(tmp_path / "home")
     yield system
-    if system.process.poll() is None:
-        for process in psutil.Process(system.process.pid).children(recursive=True):
-            process.kill()
-        system.process.kill()
+    kill(system.process)
     system.process.wait()
 
 
@@ -114,6 +116,7 @@ def write(running: Running, users: range, deeds: int) -> None:
 def test_the_whole_system(running: Running) -> None:
     running.until(lambda: bool(running.urls))
     running.until(lambda: running.ask("GET", "/healthz")[0] == 200)
+    assert f"broker listens on {embedded(running.home)};" in "".join(running.lines)
     write(running, range(15), 8)
     running.until(lambda: running.model() is not None)
     first = running.model()
@@ -123,6 +126,10 @@ def test_the_whole_system(running: Running) -> None:
     running.until(
         lambda: seen not in [i["content_id"] for i in running.ask("GET", "/v1/users/u1/recommendations")[1]["items"]]
     )
+    # Nobody else keeps another system running in the same home.
+    second = Running(running.home)
+    assert second.process.wait(SECONDS) == 1
+    assert running.pid("serve") is not None
     # New events become a new model, and the server follows.
     write(running, range(15, 30), 8)
     running.until(lambda: running.model() not in (None, first))
@@ -135,10 +142,30 @@ def test_the_whole_system(running: Running) -> None:
     running.until(lambda: len(running.urls) == 2)
     running.until(lambda: running.ask("GET", "/readyz")[0] == 200)
     # Ctrl-C ends all of it.
-    everything = psutil.Process(running.process.pid).children(recursive=True)
+    everything = tree(running.process.pid)[1:]
     assert len(everything) > 4
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait(60) in (0, 130)
     _, left = psutil.wait_procs(everything, timeout=10)
     assert left == []
     assert not (running.home / "up.json").exists()
+
+
+def test_settings_that_a_part_refuses_end_all(tmp_path: Path) -> None:
+    system = Running(tmp_path / "home", {"serve.host": "0.0.0.0"})
+    assert system.process.wait(SECONDS) == 2
+    system.reader.join(10)
+    assert any("which others may reach, and there are no keys" in line for line in system.lines)
+    assert system.lines[-1] == "error: serve cannot run with these settings; what it said stands above\n"
+
+
+def test_without_its_broker_it_ends_and_says_so(running: Running) -> None:
+    running.until(lambda: running.pid("serve") is not None)
+    everything = tree(running.process.pid)[1:]
+    (broker,) = [p for p in psutil.Process(running.process.pid).children() if "tansu" in p.name()]
+    broker.kill()
+    assert running.process.wait(SECONDS) == 1
+    _, left = psutil.wait_procs(everything, timeout=10)
+    assert left == []
+    running.reader.join(10)
+    assert running.lines[-1].startswith("error: the embedded broker has ended")

@@ -20,7 +20,7 @@ from nextreel.serve.api import make_app
 from nextreel.serve.guard import Guard
 from nextreel.serve.keys import Keys
 from nextreel.serve.serving import Serving
-from nextreel.settings import Settings
+from nextreel.settings import Settings, url_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def in_background(settings: Settings) -> Iterator[str]:
 def address_of(listening: socket.socket) -> str:
     """Return the URL of who listens."""
     host, port = listening.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return url_of(host, port)
 
 
 class _Server(uvicorn.Server):

@@ -25,7 +25,8 @@ from nextreel.ingest.query import Batch, Totals, start_ingest
 from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import Delivery, EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
-from nextreel.lake.session import spark_errors, spark_session, stop_spark, warm_up
+from nextreel.lake.session import spark_session, stop_spark, warm_up
+from nextreel.lake.spark_errors import spark_errors
 from nextreel.publish import publish
 from nextreel.settings import Settings
 from nextreel.train.job import Training, train

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 from nextreel.errors import JavaError
 
@@ -53,7 +54,7 @@ def launcher_home(home: Path, folder: Path) -> Path:
     text = _LAUNCHER.format(java=executable(home))
     if not launcher.exists() or launcher.read_text("utf-8") != text:
         launcher.parent.mkdir(parents=True, exist_ok=True)
-        fresh = launcher.with_name(f"java.{os.getpid()}")
+        fresh = launcher.with_name(f"java.{uuid4().hex}")  # containers that share a cache share process ids, too
         fresh.write_text(text, "utf-8")
         fresh.chmod(0o755)
         fresh.replace(launcher)

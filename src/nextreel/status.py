@@ -28,7 +28,7 @@ from nextreel.lake.stats import TableStats, stats
 from nextreel.model.journal import Decision
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
-from nextreel.up import PartStatus, running
+from nextreel.up import PartStatus, embedded, running
 
 #: How long a Kafka that does not answer is waited for.
 _KAFKA_SECONDS = 2.0
@@ -92,7 +92,12 @@ class Status:
 
 
 def status(settings: Settings, at: datetime | None = None) -> Status:
-    """Return how things stand. Kafka that does not answer, and a home that is empty, are no errors."""
+    """Return how things stand. Kafka that does not answer, and a home that is empty, are no errors.
+
+    Where `nextreel up` runs an embedded broker, that is the Kafka which is asked.
+    """
+    if broker := embedded(settings.home):
+        settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap": broker})})
     lake = Lake(settings.lake.absolute())
     ledger = read_ledger(lake)
     lag, error = _lag(settings, lake, ledger)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,16 +12,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nextreel.demo import Outcome
 from nextreel.lake.layout import QUARANTINE
 from nextreel.model.recommend import most_alike
 from nextreel.train.evaluate import Evaluation, K
+
+if TYPE_CHECKING:
+    from nextreel.demo import Outcome  # `train` prints quality, too, and does not wait for a server's modules
 
 _SHOWN_USERS, _SHOWN_TITLES = 3, 5
 _BASELINES = {"als": "nextreel", "bias": "bias", "mean": "mean"}
 
 
-def show(console: Console, outcome: Outcome, quarantined: dict[str, int]) -> None:
+def show(console: Console, outcome: "Outcome", quarantined: dict[str, int]) -> None:
     """Print a round: what came in, what was learned, how good it is, and a few users' recommendations."""
     training = outcome.training
     console.print()
@@ -41,7 +43,7 @@ def show(console: Console, outcome: Outcome, quarantined: dict[str, int]) -> Non
     console.print(f"[dim]{_times(outcome.seconds)}[/]")
 
 
-def as_dict(outcome: Outcome, quarantined: dict[str, int]) -> dict[str, Any]:
+def as_dict(outcome: "Outcome", quarantined: dict[str, int]) -> dict[str, Any]:
     """Return the same as plain data."""
     training = outcome.training
     return {
@@ -60,7 +62,7 @@ def as_dict(outcome: Outcome, quarantined: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _ingested(outcome: Outcome, quarantined: dict[str, int]) -> Table:
+def _ingested(outcome: "Outcome", quarantined: dict[str, int]) -> Table:
     table = Table(title="[bold]What came in[/]", title_justify="left", title_style="", box=box.SIMPLE_HEAD)
     table.add_column("")
     table.add_column("messages", justify="right")
@@ -92,7 +94,7 @@ def quality(evaluation: Evaluation) -> Table:
     return table
 
 
-def _interesting_users(outcome: Outcome) -> list[int]:
+def _interesting_users(outcome: "Outcome") -> list[int]:
     """Return a few users (rows): those whose number of ratings is about the median, so that lists are typical."""
     data = outcome.training.data
     counts = np.bincount(data.user[~data.simulated], minlength=data.n_users)
@@ -104,7 +106,7 @@ def _interesting_users(outcome: Outcome) -> list[int]:
     return [int(u) for u in by_count[middle : middle + _SHOWN_USERS]]
 
 
-def _list_of(outcome: Outcome, user: int) -> Table:
+def _list_of(outcome: "Outcome", user: int) -> Table:
     training = outcome.training
     user_id = training.model.user_ids[user].as_py()
     profile = training.users.filter(pc.equal(training.users["user_id"], user_id)).to_pylist()
@@ -116,7 +118,7 @@ def _list_of(outcome: Outcome, user: int) -> Table:
     table.add_column(justify="right", style="dim", min_width=2)
     table.add_column(no_wrap=True, max_width=36)
     table.add_column(no_wrap=True, min_width=5)
-    table.add_column(no_wrap=True, style="dim", max_width=50)
+    table.add_column(overflow="fold", style="dim", max_width=50)
     rows = outcome.recommendations.filter(pc.equal(outcome.recommendations["user_id"], user_id))
     for row in rows.slice(0, _SHOWN_TITLES).to_pylist():
         shared = [g for g in row["genres"] or [] if g in likes]
@@ -127,7 +129,7 @@ def _list_of(outcome: Outcome, user: int) -> Table:
     return table
 
 
-def _because(outcome: Outcome, user: int, content_id: str, shared: list[str]) -> str:
+def _because(outcome: "Outcome", user: int, content_id: str, shared: list[str]) -> str:
     """Return why: of the titles that the user rated well, the one most like it; else the genres they share."""
     data, model = outcome.training.data, outcome.training.model
     own = data.user == user

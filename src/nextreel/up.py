@@ -12,12 +12,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from nextreel.durable import write_json
+from nextreel.errors import NextreelError, SettingsError
+from nextreel.locks import opened, taken
 from nextreel.processes import die_with_parent, is_alive
 
 _LOOK_SECONDS = 0.2
@@ -78,9 +82,22 @@ class PartStatus:
 
 
 class Up:
-    """Keeps parts running. ``tell`` is told what happens."""
+    """Keeps parts running. ``tell`` is told what happens; ``check`` raises where it is in vain to go on.
 
-    def __init__(self, parts: Sequence[Part], home: Path, environment: dict[str, str], tell: Callable[[str], None]):
+    ``broker`` is the address of an embedded broker beside them.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        home: Path,
+        environment: dict[str, str],
+        tell: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
+        broker: str | None = None,
+    ):
+        self._broker = broker
+        self._check = check
         self._parts = parts
         self._home = home
         self._environment = environment
@@ -94,6 +111,7 @@ class Up:
                 self._tell(f"{part.name} started")
             self._record()
             while not stopping.wait(_LOOK_SECONDS):
+                self._check()
                 changed = [self._look_after(part) for part in self._parts]
                 if any(changed):
                     self._record()
@@ -104,6 +122,8 @@ class Up:
         """Start a part again where it has ended and its pause is over; tell whether anything has changed."""
         now = time.monotonic()
         if part.process is not None and (code := part.process.poll()) is not None:
+            if code == SettingsError.exit_code and not part.restarts:
+                raise SettingsError(f"{part.name} cannot run with these settings; what it said stands above")
             if now > part.began + _WELL_SECONDS:
                 part.pause = _FIRST_PAUSE
             self._tell(f"{part.name} ended (exit code {code}); it is started again in {part.pause:g} s")
@@ -122,7 +142,7 @@ class Up:
             {"name": p.name, "pid": None if p.process is None else p.process.pid, "restarts": p.restarts}
             for p in self._parts
         ]
-        write_json(self._home / _RECORD, {"pid": os.getpid(), "at": now, "parts": parts})
+        write_json(self._home / _RECORD, {"pid": os.getpid(), "at": now, "broker": self._broker, "parts": parts})
 
     def _stop(self) -> None:
         for part in reversed(self._parts):
@@ -138,10 +158,34 @@ class Up:
         (self._home / _RECORD).unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Be the one that keeps a home's processes running. Raises `NextreelError` where another is."""
+    home.mkdir(parents=True, exist_ok=True)
+    with opened(home / "up.lock", os.O_RDWR | os.O_CREAT) as descriptor:
+        if not taken(descriptor):
+            raise NextreelError(f"another `nextreel up` runs in {home}: `nextreel status` says what it keeps running")
+        yield
+
+
 def running(home: Path) -> list[PartStatus]:
     """Return the processes of the `nextreel up` that runs in a home: none where none does, or where it was killed."""
     try:
-        found = json.loads((home / _RECORD).read_text("utf-8"))
-        return [PartStatus(**part) for part in found["parts"]] if is_alive(int(found["pid"])) else []
-    except (OSError, ValueError, KeyError, TypeError):
+        return [PartStatus(**part) for part in _recorded(home)["parts"]]
+    except (KeyError, TypeError):
         return []
+
+
+def embedded(home: Path) -> str | None:
+    """Return the address of the embedded broker of the `nextreel up` that runs in a home; None where there is none."""
+    found = _recorded(home).get("broker")
+    return found if isinstance(found, str) else None
+
+
+def _recorded(home: Path) -> dict[str, Any]:
+    """Return what the `nextreel up` that runs in a home has written down of itself; nothing where none does."""
+    try:
+        found = json.loads((home / _RECORD).read_text("utf-8"))
+        return found if is_alive(int(found["pid"])) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

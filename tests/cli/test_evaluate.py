@@ -1,9 +1,6 @@
 """``nextreel evaluate``: from a lake to figures, and no model stored."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -99,23 +96,26 @@ def staged(lake: Lake, world: World) -> Iterator[StagedFile]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept_spark")
 def test_from_a_lake_to_figures(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     world = World(WorldConfig(n_users=150, n_movies=60, n_series=30, n_interactions=6000))
     commit(
         lake, "query", 0, list(staged(lake, world)), {"t": {"0": 6240}}, Intake({"t": {"0": 0}}, {"t": {"0": 6240}}, 9)
     )
-    command = [sys.executable, "-m", "nextreel", "evaluate", "--split", "last", "--last-k", "2", "--k", "5", "--json"]
-    found = subprocess.run(
-        command, env=os.environ | {"NEXTREEL_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=240
-    )
-    assert found.returncode == 0, found.stderr
+    arguments = ["evaluate", "--split", "last", "--last-k", "3", "--json"]
+    found = CliRunner().invoke(main, arguments, env={"NEXTREEL_HOME": str(tmp_path)})
+    assert found.exit_code == 0, found.output
     read = json.loads(found.stdout)
     assert read["engine"] == "local"
-    assert read["protocol"] == {"split": "last", "last_k": 2, "relevant_rating": 4.0, "k": 5}
+    assert read["protocol"] == {"split": "last", "last_k": 3, "relevant_rating": 4.0, "k": 10}
     assert not read["simulated"]
     assert read["n_test"] > 100
-    assert read["n_test"] % 2 == 0
+    assert read["n_test"] % 3 == 0
     assert read["accuracy"]["als"]["rmse"] < read["accuracy"]["mean"]["rmse"]
-    assert sum(segment["n_users"] for segment in read["segments"].values()) == read["n_test"] / 2
+    assert sum(segment["n_users"] for segment in read["segments"].values()) == read["n_test"] / 3
+    plain = CliRunner().invoke(main, ["evaluate"], env={"NEXTREEL_HOME": str(tmp_path), "NEXTREEL_TRAIN_FACTORS": "8"})
+    assert plain.exit_code == 0, plain.output
+    assert "held-out ratings: a random 20%" in " ".join(plain.stdout.split())
+    assert "nDCG@10" in plain.stdout
     assert not (tmp_path / "models").exists()

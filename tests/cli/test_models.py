@@ -51,6 +51,7 @@ def test_versions_are_listed_with_figures_baselines_and_decisions(store: ModelSt
         assert told in text
     assert f"{C} refused: nDCG@10 0.100 is not above popularity's, 0.130; nDCG@10 0.100 is below that of {B}" in text
     assert run(tmp_path).stdout == run(tmp_path, "list").stdout
+    assert run(tmp_path, "--json").stdout == run(tmp_path, "list", "--json").stdout
     rows = {row["version"]: row for row in found(tmp_path, "list")}
     assert list(rows) == [D, C, B, A]
     assert {v: row["current"] for v, row in rows.items()} == {A: False, B: True, C: False, D: False}

@@ -84,6 +84,9 @@ def test_list_as_json(run: Run, settings: Settings) -> None:
     assert [told["reason"] for told in one] == ["not JSON"]
     assert json.loads(run("list", "--json", "--topic", "elsewhere").stdout) == []
     assert run("list", "--reason", "bad mood").exit_code == 2
+    assert run("--json").stdout == run("list", "--json").stdout
+    assert run("--reason", "not json").stdout == run("list", "--reason", "not json").stdout
+    assert run("--help").stdout != run("list", "--help").stdout
 
 
 def test_list_says_of_what_nothing_is_there(run: Run, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 from tests.ingest.ingesting import ingest, rows
 
 from nextreel.cli.main import main
+from nextreel.kafka.watermarks import WatermarkReader
 from nextreel.lake.layout import Lake
 from nextreel.settings import Settings
 
@@ -43,6 +44,18 @@ def test_files_arrive_in_the_lake(spark: SparkSession, settings: Settings, tmp_p
     assert (len(found), len({row["id"] for row in found})) == (120, 60)
 
 
+def test_movielens_is_sent_whole(settings: Settings, tmp_path: Path) -> None:
+    movies = "movieId,title,genres\n1,Heat (1995),Action|Crime\n2,Up (2009),Comedy\n"
+    ratings = "userId,movieId,rating,timestamp\n7,1,4.5,1000000000\n7,2,3,1000000001\n"
+    (tmp_path / "movies.csv").write_text(movies, "utf-8")
+    (tmp_path / "ratings.csv").write_text(ratings, "utf-8")
+    sent = run(settings, "movielens", str(tmp_path))
+    assert sent.exit_code == 0, sent.output
+    marks = WatermarkReader(settings.kafka.client_config).read(settings.kafka.topics)
+    counts = {topic: sum(high for _, high in marks[topic].values()) for topic in settings.kafka.topics}
+    assert list(counts.values()) == [1, 2, 0, 2]
+
+
 def test_check_shows_what_would_be_read_and_sends_nothing(settings: Settings, tmp_path: Path) -> None:
     fresh = tmp_path / "mapping.toml"
     told = run(settings, "check", "catalogue", TITLES, "--write", str(fresh))
@@ -52,6 +65,31 @@ def test_check_shows_what_would_be_read_and_sends_nothing(settings: Settings, tm
     assert run(settings, "check", "catalogue", TITLES, "--map", str(fresh)).exit_code == 0
     again = run(settings, "check", "catalogue", TITLES, "--write", str(fresh))
     assert (again.exit_code, "is there already" in again.output) == (2, True)
+
+
+def test_a_file_that_is_there_is_not_written_over(settings: Settings, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text(Path(TITLES).read_text("utf-8"), "utf-8")
+    for option in (["catalogue", str(mine), "--rejected"], ["check", "catalogue", str(mine), "--write"]):
+        told = run(settings, *option, str(mine))
+        assert (told.exit_code, "is there already" in told.output) == (2, True)
+    assert mine.read_text("utf-8") == Path(TITLES).read_text("utf-8")
+
+
+def test_what_failed_before_anything_was_sent_leaves_no_file(settings: Settings, tmp_path: Path) -> None:
+    rejected = tmp_path / "rejected.jsonl"
+    nowhere = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap": "127.0.0.1:1"})})
+    assert run(nowhere, "catalogue", TITLES, "--rejected", str(rejected)).exit_code == 1
+    assert not rejected.exists()
+
+
+def test_a_file_that_nothing_is_sent_of_is_an_error(settings: Settings, tmp_path: Path) -> None:
+    titles = tmp_path / "titles.csv"
+    titles.write_text("id,type,title\nm1,concert,A\n")
+    told = run(settings, "catalogue", str(titles))
+    assert told.exit_code == 1
+    assert "nothing of 1 rows; 0 messages delivered" in told.stdout
+    assert "rejected, unknown type: 1" in told.stderr
 
 
 def test_check_as_json(settings: Settings) -> None:

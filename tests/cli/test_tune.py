@@ -94,11 +94,16 @@ def test_the_table_has_both_settings_and_how_they_do(tmp_path: Path) -> None:
     assert "a random 20%" in " ".join(lines)
 
 
-def started(home: Path, *arguments: str) -> "subprocess.Popen[str]":
-    pipe = subprocess.PIPE
-    environment = os.environ | {"NEXTREEL_HOME": str(home), "NEXTREEL_TRAIN_FACTORS": "4"}
-    command = [sys.executable, "-m", "nextreel", "tune", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+def test_what_found_nothing_shows_the_present_settings_alone(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    test = in_parts(ratings(), given).test
+    model = TRAINER.fit(test.train, given.train)
+    console = Console(width=100, record=True, file=StringIO())
+    show(console, given.train, given.train, compare(model, model, test, given))
+    text = console.export_text()
+    assert "alpha 3" in [" ".join(line.split()) for line in text.splitlines()]
+    assert "uned" not in text
+    assert "Learned anew from" in text
 
 
 def interrupt_when_written(process: "subprocess.Popen[str]", file: Path, lines: int) -> tuple[str, str]:
@@ -112,28 +117,30 @@ def interrupt_when_written(process: "subprocess.Popen[str]", file: Path, lines: 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept_spark")
 def test_from_a_lake_to_a_settings_file(tmp_path: Path) -> None:
+    environment, pipe = {"NEXTREEL_HOME": str(tmp_path), "NEXTREEL_TRAIN_FACTORS": "4"}, subprocess.PIPE
     lake = Lake(tmp_path / "lake")
     world = World(WorldConfig(n_users=150, n_movies=60, n_series=30, n_interactions=6000))
     commit(
         lake, "query", 0, list(staged(lake, world)), {"t": {"0": 6240}}, Intake({"t": {"0": 0}}, {"t": {"0": 6240}}, 9)
     )
     studies, file = tmp_path / "tuning" / "studies.log", tmp_path / "tuning" / "nextreel.toml"
-    with started(tmp_path, "--trials", "9000") as process:
+    command = [sys.executable, "-m", "nextreel", "tune", "--trials", "9000"]
+    with subprocess.Popen(command, env=os.environ | environment, stdout=pipe, stderr=pipe, text=True) as process:
         out, error = interrupt_when_written(process, studies, lines=60)
     assert (process.returncode, out) == (130, ""), error
     assert f"what was tried is kept in {studies}: the same command goes on" in error
     assert not file.exists()
 
-    with started(tmp_path, "--minutes", "1e-6", "--json") as process:
-        out, error = process.communicate(timeout=240)
-    assert process.returncode in (0, 3), error
-    found = json.loads(out)
+    again = CliRunner().invoke(main, ["tune", "--minutes", "1e-6", "--force", "--json"], env=environment)
+    assert again.exit_code in (0, 3), again.output
+    found = json.loads(again.stdout)
     ranking = found["studies"]["ranking"]
-    assert f"ranking: goes on from {ranking['earlier']} trials of an earlier run" in error
+    assert f"ranking: goes on from {ranking['earlier']} trials of an earlier run" in again.stderr
     assert ranking["done"] == ranking["earlier"] > 3
     assert found["studies"]["ratings"]["done"] == 1
-    assert found["comparison"]["better"] == (process.returncode == 0)
+    assert found["comparison"]["better"] == (again.exit_code == 0)
     assert found["comparison"]["n_test"] > 100
     assert (found["file"], found["settings"]["factors"]["now"]) == (str(file), 4)
     assert found["settings"].keys() <= tomllib.loads(file.read_text())["train"].keys()

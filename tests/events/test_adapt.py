@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from nextreel.errors import InputError
+from nextreel.events import adapt, cells
 from nextreel.events.adapt import Read, Table
 from nextreel.events.cells import FileFormat, columns_of, first_rows, rows_of
 from nextreel.events.contract import FIELDS
@@ -185,9 +188,9 @@ def test_a_guess_can_be_written_down_and_read(tmp_path: Path, path: Path) -> Non
     file = tmp_path / "m.toml"
     file.write_text(as_toml(mapping, kind), "utf-8")
     again = read_mapping(file)
-    assert again.columns == mapping.columns
-    assert again.patterns == mapping.patterns
-    assert (again.file, again.timestamp) == (mapping.file, mapping.timestamp)
+    assert mapping.separators.items() <= again.separators.items()
+    assert set(again.separators.values()) <= {",", *mapping.separators.values()}
+    assert again == mapping.model_copy(update={"separators": again.separators})
 
 
 CELL = st.one_of(
@@ -229,3 +232,163 @@ def test_what_is_read_is_what_ingest_accepts(tmp_path: Path, kind: Kind, rows: l
     assert sum(found.events.values()) + len(found.refused) == found.rows
     assert found.rows == len(list(rows_of(path, FileFormat())))
     assert columns_of(path, FileFormat()) == names
+
+
+def test_a_file_of_utf_16_is_recognised(tmp_path: Path) -> None:
+    """As spreadsheets write it: "Unicode text"."""
+    path = tmp_path / "titles.txt"
+    path.write_text("show_id\ttype\ttitle\ns1\tMovie\tAño\n", "utf-16")
+    file, columns, rows = first_rows(path)
+    assert (file.encoding, file.delimiter) == ("utf-16", "\t")
+    assert columns == ["show_id", "type", "title"]
+    assert [row.cells["title"] for row in rows] == ["Año"]
+
+
+def test_a_header_that_is_not_divided_asks_for_the_delimiter(tmp_path: Path) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text("show_id;type\ns1;Movie\n")
+    mapping = Mapping.model_validate({"columns": {"id": "show_id", "type": "type"}})
+    with pytest.raises(InputError, match=r"no column 'show_id'.*Is ',' between its cells\? \[file\] delimiter"):
+        Table(path, "catalogue", mapping)
+
+
+def rows_and_faults(tmp_path: Path, text: str) -> list[tuple[str | None, str]]:
+    path = tmp_path / "titles.csv"
+    path.write_text(text)
+    return [(str(row.cells["id"]) if row.cells else None, row.fault) for row in rows_of(path, FileFormat())]
+
+
+def test_a_quote_that_is_never_closed_takes_its_own_row_alone(tmp_path: Path) -> None:
+    lines = [f"m{n},Title {n},1999\n" for n in range(1000)]
+    lines[9], lines[899] = 'm9,"Crocodile,1999\n', 'm899,"Dundee,1999\n'
+    found = rows_and_faults(tmp_path, "id,title,year\n" + "".join(lines))
+    assert [each for each, _ in found] == [None if n in (9, 899) else f"m{n}" for n in range(1000)]
+    assert [fault for _, fault in found if fault] == [
+        "',' expected after '\"'; a quote is missing, or is not doubled",
+        "unexpected end of data; a quote is missing, or is not doubled",
+    ]
+
+
+def test_a_quoted_cell_of_many_lines_is_one_cell(tmp_path: Path) -> None:
+    prose = "".join(f"line{n},is prose,not a title\n" for n in range(20_000))
+    found = rows_and_faults(tmp_path, f'id,title,about\nm1,A,"{prose}"\nm2,B,\n')
+    assert found == [("m1", ""), ("m2", "")]
+
+
+def test_a_cell_without_an_end_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "_CELL_MOST", 1_000)
+    with pytest.raises(InputError, match=r"row 2: field larger than field limit \(1000\); is a quote missing there\?"):
+        rows_and_faults(tmp_path, 'id,title\nm1,A\nm2,"' + "x,y\n" * 500)
+
+
+@pytest.mark.parametrize(
+    ("columns", "rules", "line", "expected"),
+    [
+        ("id,type,titulo", {"values": {"type": {"F": "movie"}}}, "m1,F,A", {"type": "movie"}),
+        ("id,type,titulo", {"patterns": {"type": r"(\w+)/"}}, "m1,movie/x,A", {"type": "movie"}),
+        (
+            "id,type,timestamp",
+            {"patterns": {"timestamp": r"on (\S+)"}},
+            "m1,movie,on 2020-01-02",
+            {"timestamp": datetime(2020, 1, 2, tzinfo=UTC)},
+        ),
+        (
+            "id,type,generos",
+            {"patterns": {"generos": r"\[(.*)\]"}},
+            'm1,movie,"[Drama, War]"',
+            {"generos": ["Drama", "War"]},
+        ),
+        ("id,type,titulo", {"blank": ["?"]}, "m1,movie,", {"id": "m1"}),
+    ],
+)
+def test_each_rule_holds_for_each_field(
+    tmp_path: Path, columns: str, rules: dict[str, Any], line: str, expected: dict[str, Any]
+) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text(f"{columns}\n{line}\n")
+    mapping = Mapping.model_validate({"columns": {name: name for name in columns.split(",")}} | rules)
+    ((event,), found) = read(path, "catalogue", mapping)
+    assert not found.refused
+    assert {name: event[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ({"timestamp": "%d/%m/%d"}, "redefinition of group"),
+        ({"timestamp": "second"}, "has no %"),
+        ({"patterns": {"titulo": "(a){99999999999999999999}"}}, "no regular expression"),
+        ({"patterns": {"titulo": "(" * 5000 + ")" * 5000}}, "no regular expression"),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(rules: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Mapping.model_validate({"columns": {"id": "id"}} | rules)
+
+
+def test_a_column_of_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text("id,title\nu1,x\n")
+    with pytest.raises(InputError, match=r"columns\.titulo: users have no such field; there are actores"):
+        Table(path, "users", Mapping(columns={"id": "id", "titulo": "title"}))
+
+
+@pytest.mark.parametrize("value", [[{"id": 1, "name": "Drama"}], [["Drama"]], {"name": "Drama"}])
+def test_cells_within_cells_are_refused(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "titles.parquet"
+    pq.write_table(pa.table({"id": ["m1"], "generos": [value]}), path)
+    with pytest.raises(InputError, match=r"'generos', .*, has cells within cells"):
+        Table(path, "catalogue", Mapping(columns={"id": "id", "generos": "generos"}))
+
+
+def test_times_that_python_does_not_have_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "titles.parquet"
+    pq.write_table(pa.table({"id": ["m1"], "timestamp": pa.array([2**61], pa.timestamp("us"))}), path)
+    with pytest.raises(InputError, match="cannot be read after row 0"):
+        list(rows_of(path, FileFormat()))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"\x1f\x8b\x08x", "compressed by gzip"), ("id,a\u00f1o\n".encode("latin-1"), "its header is not utf-8")],
+)
+def test_files_that_are_none_are_said(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        first_rows(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="no file that can be read more than once"):
+        first_rows(tmp_path / "pipe")
+
+
+def test_blank_times_do_not_spoil_the_guess(tmp_path: Path) -> None:
+    path = tmp_path / "views.csv"
+    path.write_text("user,item,time\nu1,m1,NULL\nu1,m2,1700000000\n")
+    assert guess(*first_rows(path), "interactions").timestamp == "seconds"
+
+
+def test_an_interaction_s_own_id_is_the_same_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "views.csv"
+    path.write_text("user,item,time,rating\nu1,m1,1700000000,4\n")
+    ((event,), _) = read(path, "interactions")
+    assert event["id"] == "ba8edc265547ac01f3b6f893"
+
+
+def test_a_mapping_by_which_nothing_is_an_event_is_not_followed_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapt, "_HOPELESS", 5)
+    path = tmp_path / "titles.csv"
+    lines = [f"m{n},concert\n" for n in range(20)]
+    path.write_text("id,type\n" + "".join(lines))
+    with pytest.raises(
+        InputError, match="none of the first 5 rows is an event; the last one's unknown type: 'concert'"
+    ):
+        read(path, "catalogue")
+    path.write_text("id,type\nm,movie\n" + "".join(lines))
+    assert len(read(path, "catalogue")[1].refused) == 20

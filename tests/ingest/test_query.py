@@ -1,20 +1,23 @@
 """The running stream: every message is in the lake exactly once, whatever it is and whatever is killed."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 from tests.ingest.ingesting import ingest, rows
 
-from nextreel.errors import LakeError
+from nextreel.errors import DataLossError, LakeError, SettingsError
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.events.faults import broken
 from nextreel.events.world import World, WorldConfig
-from nextreel.ingest.query import start_ingest
+from nextreel.ingest import source
+from nextreel.ingest.query import _LakeWriter, start_ingest
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.lake.commit import committed_offsets
@@ -116,6 +119,75 @@ def test_small_batches_lose_nothing(spark: SparkSession, settings: Settings) -> 
     assert max(sizes) <= limit
     assert [b.batch_id for b in batches] == list(range(len(batches)))
     assert_all_once(Lake(settings.lake), SENT)
+
+
+@pytest.mark.slow
+def test_lake_and_checkpoint_of_two_moments_are_refused_before_anything_is_planned(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    """Also where Kafka has nothing new: what a restore has put together must not pass for whole."""
+    create_topics(settings.kafka)
+    lake, older, newer = Lake(settings.lake), tmp_path / "older", tmp_path / "newer"
+    limited = settings.ingest.model_copy(update={"max_offsets_per_trigger": 500})
+    few = settings.model_copy(update={"ingest": limited})
+    send(settings)
+    ingest(spark, few)
+    shutil.copytree(lake.root, older)
+    send(settings)
+    ingest(spark, few)
+    shutil.copytree(lake.root, newer)
+    inside = lake.checkpoint.relative_to(lake.root)
+
+    def restore(of_lake: Path, of_checkpoint: Path | None) -> None:
+        shutil.rmtree(lake.root)
+        shutil.copytree(of_lake, lake.root)
+        shutil.rmtree(lake.checkpoint)
+        if of_checkpoint is not None:
+            shutil.copytree(of_checkpoint / inside, lake.checkpoint)
+
+    for parts, says in (
+        ((newer, older), "already holds another micro-batch"),
+        ((newer, None), "already holds another micro-batch 0"),
+        ((older, newer), "has no micro-batch"),
+    ):
+        restore(*parts)
+        with pytest.raises(LakeError, match=says):
+            start_ingest(spark, settings)
+    restore(newer, newer)
+    shutil.rmtree(lake.root / inside.parts[0])
+    with pytest.raises(LakeError, match="has files that are in no record"):
+        start_ingest(spark, settings)
+    restore(newer, newer)
+    assert ingest(spark, settings) == []
+    assert_all_once(lake, 2 * SENT)
+
+
+@pytest.mark.parametrize("files", [0, 1])
+def test_what_is_forbidden_at_the_last_moment_is_not_committed(
+    spark: SparkSession, settings: Settings, files: int
+) -> None:
+    """Spark's own connector reads on in a topic that was made anew: what it has read must not come in."""
+    lake = Lake(settings.lake)
+    plan = lake.checkpoint / "offsets" / "0"
+    plan.parent.mkdir(parents=True)
+    plan.write_text('v1\n{}\n{"users":{"0":3}}', "utf-8")
+    row = {"name": "a.staged", "table": "users", "date": "2026-01-01", "rows": 3, "bytes": 9, "intake": None}
+    staged = spark.createDataFrame([row] * files, source.STAGED)
+
+    def forbid() -> None:
+        raise DataLossError("made anew")
+
+    with pytest.raises(DataLossError, match="made anew"):
+        _LakeWriter(lake, lambda _: None, forbid).write(staged, 0)
+    assert committed_offsets(lake) == {}
+
+
+def test_spark_s_own_connector_is_refused_on_the_embedded_broker(spark: SparkSession, settings: Settings) -> None:
+    create_topics(settings.kafka)
+    by_jvm = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"connector": "jvm"})})
+    with pytest.raises(SettingsError, match="leaves messages of the embedded broker unread"):
+        start_ingest(spark, by_jvm)
+    ingest(spark, settings)  # nothing is held
 
 
 CHILD = """

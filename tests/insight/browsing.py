@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Dialog, Page, Playwright
+from playwright.sync_api import Browser, Dialog, Page
 
 from nextreel.insight.views import VIEWS
 
@@ -20,12 +20,11 @@ EVERY_VIEW = ["foryou", *CHARTED, "pipeline"]
 
 
 @contextmanager
-def browsing(playwright: Playwright, url: str, expected: str = "") -> Iterator[Page]:
+def browsing(browser: Browser, url: str, expected: str = "") -> Iterator[Page]:
     """Give a page that fails the test where anything is wrong in the console, or asked of another host.
 
-    Nothing is wrong with messages that have ``expected`` in them.
+    What it stores is its own. Nothing is wrong with messages that have ``expected`` in them.
     """
-    browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
     shown = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=url, reduced_motion="reduce")
     wrong: list[str] = []
 
@@ -37,8 +36,10 @@ def browsing(playwright: Playwright, url: str, expected: str = "") -> Iterator[P
     shown.on("pageerror", lambda error: wrong.append(str(error)))
     shown.on("dialog", asked_of)
     shown.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else wrong.append(asked.url))
-    yield shown
-    browser.close()
+    try:
+        yield shown
+    finally:
+        shown.close()
     assert [text for text in wrong if not expected or expected not in text] == []
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Playwright, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
+from tests.insight.browsing import BROWSER
 
 from nextreel.insight.warehouse import Warehouse
 from nextreel.settings import Settings
@@ -19,6 +20,10 @@ def open_warehouse() -> Iterator[Open]:
 
 
 @pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as started:
-        yield started
+def browser() -> Iterator[Browser]:
+    """One for a module, whose tests each have a page of their own."""
+    with (
+        sync_playwright() as started,
+        started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"]) as launched,
+    ):
+        yield launched

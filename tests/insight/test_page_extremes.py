@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from playwright.sync_api import Page, Playwright
+from playwright.sync_api import Browser, Page
 from tests.insight.browsing import CHARTED, browsing, figure, needs_browser, number, opened, table
 from tests.insight.filling import HOSTILE, Filling, written
 from tests.serve.test_serve_process import Server, server
@@ -114,8 +114,8 @@ def world(
 
 
 @pytest.fixture
-def page(playwright: Playwright, world: tuple[str, Server]) -> Iterator[Page]:
-    with browsing(playwright, world[1].url, expected="503") as shown:  # there is no model
+def page(browser: Browser, world: tuple[str, Server]) -> Iterator[Page]:
+    with browsing(browser, world[1].url, expected="503") as shown:  # there is no model
         yield shown
 
 

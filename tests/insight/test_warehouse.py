@@ -46,6 +46,14 @@ def filled(home: Settings, open_warehouse: Open) -> tuple[Filling, Warehouse]:
     return filling, warehouse
 
 
+def test_what_does_not_fit_lies_in_a_folder_that_goes_with_it(settings: Settings) -> None:
+    with Warehouse(settings) as warehouse:
+        ((name,),) = warehouse.cursor().execute("SELECT current_setting('temp_directory')").fetchall()
+        assert Path(name).name.startswith("nextreel-scratch-")
+        assert Path(name).is_dir()
+    assert not Path(name).exists()
+
+
 def test_step_by_step_it_holds_what_one_that_begins_now_would(home: Settings, open_warehouse: Open) -> None:
     whole = Filling(home.lake)
     random_world(whole)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from confluent_kafka.admin import AdminClient, NewTopic
+from tests.processes import listening, tree
 
 from nextreel import cli
 from nextreel.errors import BrokerError, KafkaError
@@ -21,7 +22,7 @@ from nextreel.kafka.broker import embedded_broker, is_free
 
 
 def children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
+    return set(tree(os.getpid())[1:])
 
 
 def port_of(bootstrap: str) -> int:
@@ -32,9 +33,8 @@ def test_it_listens_on_loopback_only_and_ends_with_the_block() -> None:
     before = children()
     with embedded_broker() as bootstrap:
         (process,) = children() - before
-        listening = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-        assert {address.ip for address in listening} == {"127.0.0.1"}
-        assert port_of(bootstrap) in {address.port for address in listening}
+        assert {address for address, _ in listening([process])} == {"127.0.0.1"}
+        assert ("127.0.0.1", port_of(bootstrap)) in listening([process])
         assert AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics == {}
         assert not is_free(port_of(bootstrap))
     assert not process.is_running()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -269,12 +270,35 @@ def test_what_is_no_object_store(given: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["s3://key:secret@bucket/lake", "s3://bucket/lake?secret_key=x", "abfss://c@a.dfs.core.windows.net/l?sas_token=x"],
+    [
+        "s3://key:topsecret@bucket/lake",
+        "s3://topsecret@bucket/lake",
+        "s3://bucket/lake?secret_key=topsecret",
+        "abfss://c@a.dfs.core.windows.net/l?sas_token=topsecret",
+        "abfss://c@a.dfs.core.windows.net/l#topsecret",
+        "https://key:topsecret@minio/lake",
+        "https://a.blob.core.windows.net/c/lake?sig=topsecret",
+    ],
 )
 def test_credentials_do_not_belong_in_an_address(given: str) -> None:
     with pytest.raises(InputError, match="credentials and all else belong in the environment") as raised:
         Store(given)
-    assert "=x" not in str(raised.value)
+    assert "topsecret" not in str(raised.value)
+
+
+def test_an_endpoint_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "minio.example")
+    with pytest.raises(InputError, match="AWS_ENDPOINT_URL is no URL"):
+        Store("s3://bucket/lake")
+
+
+def test_an_older_copy_of_the_lake_does_not_take_its_mirror_back(lake: Lake, address: str, tmp_path: Path) -> None:
+    shutil.copytree(lake.root, tmp_path / "copy")
+    bring(lake, 3)
+    mirror(lake, Store(address))
+    with pytest.raises(LakeError, match=r"up to 3, and .*copy up to 2: this is an older copy"):
+        mirror(Lake(tmp_path / "copy"), Store(address))
+    assert by_glob(address) == by_manifest(address) == list(range(40))
 
 
 def test_two_at_a_time(lake: Lake, address: str) -> None:

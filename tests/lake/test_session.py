@@ -13,12 +13,13 @@ import psutil
 import pyspark
 import pytest
 from pyspark.sql import SparkSession
-from tests.processes import child
+from tests.processes import child, listening, tree
 
-from nextreel.errors import NextreelError
+from nextreel.errors import NextreelError, SparkError
 from nextreel.java import find_java
 from nextreel.lake import jvm, session
 from nextreel.lake.session import spark_session
+from nextreel.locks import opened, taken
 from nextreel.settings import Settings, load
 
 
@@ -35,9 +36,7 @@ def jvm_process(spark: SparkSession) -> psutil.Process:
 
 
 def test_it_listens_on_loopback_only(spark: SparkSession) -> None:
-    process = jvm_process(spark)
-    everything = [process, *process.children(recursive=True)]
-    addresses = {c.laddr.ip for p in everything for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    addresses = {address for address, _ in listening(tree(jvm_process(spark).pid))}
     assert addresses
     assert addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     assert spark.sparkContext.uiWebUrl is None
@@ -47,6 +46,14 @@ def test_a_process_has_one(spark: SparkSession, home: Settings) -> None:
     before = dict(os.environ)
     assert spark_session(home) is spark
     assert dict(os.environ) == before
+
+
+def test_its_temporary_files_lie_in_a_folder_of_its_own(spark: SparkSession) -> None:
+    folder = next(each for each in jvm_process(spark).cmdline() if each.startswith("-Djava.io.tmpdir=")).split("=")[1]
+    assert Path(folder).parent == Path(tempfile.gettempdir())
+    assert any(Path(folder).glob("blockmgr-*"))
+    with opened(Path(folder), os.O_RDONLY) as descriptor:
+        assert not taken(descriptor)
 
 
 def test_its_times_are_utc_and_its_columns_arrow(spark: SparkSession) -> None:
@@ -104,23 +111,38 @@ def slowly(rows):
     yield from rows
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the command line does
 with running_spark(load({"home": home}, {})) as spark:
-    spark.range(1, numPartitions=1).mapInArrow(slowly, "id bigint").toArrow()
+    rows = spark.range(1, numPartitions=1).mapInArrow(slowly, "id bigint")
+    try:
+        getattr(rows, sys.argv[2])()
+    except KeyboardInterrupt:
+        while spark.sparkContext.statusTracker().getActiveJobsIds():
+            time.sleep(0.1)
+        raise
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_who_is_interrupted_while_spark_works_waits_for_nothing(tmp_path: Path, end: signal.Signals) -> None:
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", _AT_WORK, str(tmp_path)], stderr=pipe, text=True) as process:
+@pytest.mark.parametrize(("end", "action"), [(signal.SIGINT, "collect"), (signal.SIGTERM, "toArrow")])
+def test_who_is_interrupted_while_spark_works_waits_for_nothing(
+    tmp_path: Path, end: signal.Signals, action: str
+) -> None:
+    pipe, temporary = subprocess.PIPE, tmp_path / "temporary"
+    temporary.mkdir()
+    command, environment = (
+        [sys.executable, "-c", _AT_WORK, str(tmp_path), action],
+        os.environ | {"TMPDIR": str(temporary)},
+    )
+    with subprocess.Popen(command, env=environment, stderr=pipe, text=True) as process:
         try:
             java = child(process, "org.apache.spark.deploy.SparkSubmit", "java")
             while process.poll() is None and not (tmp_path / "begun").exists():
                 time.sleep(0.05)
+            (folder,) = temporary.glob("nextreel-scratch-*")
             process.send_signal(end)
             _, error = process.communicate(timeout=30)
             assert error.rstrip().endswith("KeyboardInterrupt")
             assert not java.is_running()
+            assert not folder.exists()
         finally:
             process.kill()
 
@@ -279,3 +301,25 @@ def test_variables_of_other_threads_are_left_alone(monkeypatch: pytest.MonkeyPat
     assert os.environ["NEXTREEL_TEST_GIVEN"] == "before"
     assert "NEXTREEL_TEST_ABSENT" not in os.environ
     assert os.environ["NEXTREEL_TEST_OTHER"] == "another thread's"
+
+
+def test_what_spark_submit_was_given_wins() -> None:
+    ours = {"spark.ui.enabled": "false", "spark.log.level": "ERROR"}
+    stack = "spark.executor.extraJavaOptions"
+    assert session.beside({"spark.ui.enabled": "true"}, ours) == {"spark.log.level": "ERROR", stack: "-Xss8m"}
+    assert session.beside({stack: "-Da=b"}, {}) == {stack: "-Da=b -Xss8m"}
+    assert session.beside({stack: "-Xss4m"}, {}) == {stack: "-Xss4m"}
+
+
+@pytest.mark.parametrize("master", ["spark://127.0.0.1:1", "spark://127.0.0.1:x", "spark://127.0.0.1:1,127.0.0.1:2"])
+def test_a_master_that_is_not_there_is_said_at_once(master: str, tmp_path: Path) -> None:
+    with pytest.raises(SparkError, match=f"no Spark master answers at {master}"):
+        spark_session(load({"spark.master": master, "home": str(tmp_path)}, {}))
+
+
+@pytest.mark.parametrize(("conf", "asked"), [({}, True), ({"spark.conf.spark.jars": "connector.jar"}, False)])
+def test_maven_is_asked_for_spark_s_own_connector_unless_its_jars_are_given(
+    conf: dict[str, str], asked: bool, tmp_path: Path
+) -> None:
+    found, _ = session._to_launch(load({"ingest.connector": "jvm", "home": str(tmp_path)} | conf, {}))
+    assert ("spark.jars.packages" in found) == asked

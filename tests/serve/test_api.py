@@ -1,5 +1,6 @@
 """The REST API over a real broker: what it answers, and that events change the next answer."""
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,12 @@ from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
+from tests.serve.conftest import until_ready
 from tests.serve.living import N_TITLES
+
+from nextreel.app import create_app
+from nextreel.serve import serving
+from nextreel.settings import Settings
 
 #: Events take effect within a tenth of a second; a test machine may be busy.
 SECONDS = 20.0
@@ -32,6 +38,16 @@ def until(true: Callable[[], bool]) -> None:
 
 def interaction(client: TestClient, user: str, title: str, event: str = "rate", **more: Any) -> Any:
     return client.post("/v1/interactions", json={"user_id": user, "content_id": title, "event": event} | more)
+
+
+def test_while_a_model_is_loaded_it_is_said(served: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    may, load_live = threading.Event(), serving.load_live
+    monkeypatch.setattr(serving, "load_live", lambda *given: may.wait(SECONDS) and load_live(*given))
+    with TestClient(create_app(served), base_url="http://127.0.0.1") as asking:
+        answer = asking.get("/v1/popular")
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the model is being loaded")
+        may.set()
+        until_ready(asking)
 
 
 def test_recommendations_say_where_they_come_from(client: TestClient) -> None:

@@ -20,7 +20,7 @@ EXPLICIT = partial(Objective, "explicit", factors=4, iterations=8, regularizatio
 IMPLICIT = partial(Objective, "implicit", factors=4, iterations=8, regularization=0.05)
 
 
-@pytest.fixture(params=["mllib", "local"])
+@pytest.fixture(params=[pytest.param("mllib", marks=pytest.mark.xdist_group("spark")), "local"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     if request.param == "local":
         return local_engine()

@@ -1,8 +1,5 @@
 """Everyone's recommendations on Spark: those of this machine, for everybody as they are now."""
 
-import os
-import subprocess
-import sys
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -10,10 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 from tests.train.lakes import GENRES, N_TITLES, N_USERS, after, before, put, title, user
 
+from nextreel.cli import main
 from nextreel.insight.export import ABOUT, FILE_NAME, PARQUET, write_parts, write_recommendations
 from nextreel.lake.layout import Lake
 from nextreel.model.lists import SCHEMA, recommendations
@@ -158,6 +157,7 @@ def test_where_a_task_fails_the_old_files_stay(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept_spark")
 def test_the_command_goes_by_the_settings(spark: SparkSession, lake: Lake, tmp_path: Path) -> None:
     before(lake)
     model = trained(spark, lake, RatingsSettings())
@@ -165,10 +165,9 @@ def test_the_command_goes_by_the_settings(spark: SparkSession, lake: Lake, tmp_p
     store.promote(store.save(model, {}))
     after(lake)
     there(spark, lake, model, RatingsSettings(), tmp_path / "expected")
-    environment = os.environ | {"NEXTREEL_HOME": str(tmp_path), "NEXTREEL_EXPORT_TOP_K": str(WANTED.top_k)}
-    command = [sys.executable, "-m", "nextreel", "--set", "export.engine=spark", "export"]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    environment = {"NEXTREEL_HOME": str(tmp_path), "NEXTREEL_EXPORT_TOP_K": str(WANTED.top_k)}
+    found = CliRunner().invoke(main, ["--set", "export.engine=spark", "export"], env=environment)
     exports = tmp_path / "exports"
-    assert (found.returncode, found.stdout) == (0, f"{exports / FILE_NAME}\n{exports / 'star'}\n"), found.stderr
+    assert (found.exit_code, found.stdout) == (0, f"{exports / FILE_NAME}\n{exports / 'star'}\n"), found.output
     assert (exports / PARQUET).is_dir()
     assert (exports / FILE_NAME).read_bytes() == (tmp_path / "expected" / FILE_NAME).read_bytes()

@@ -1,8 +1,6 @@
 """Which versions become current: judged by known figures, and by trainings on real and on shuffled ratings."""
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
+from nextreel.cli import main
 from nextreel.events.world import World, WorldConfig
 from nextreel.lake.commit import commit
 from nextreel.lake.layout import SCHEMAS, Lake
@@ -225,12 +225,12 @@ def test_a_training_on_shuffled_ratings_is_refused(spark: SparkSession, home: Se
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept_spark")
 def test_the_command_tells_a_refusal_by_its_exit_code(tmp_path: Path, rates: pa.Table) -> None:
     given = load({"home": str(tmp_path)}, {})
     fill(Lake(given.lake), shuffled(rates))
-    command = [sys.executable, "-m", "nextreel", "--set", f"home={tmp_path}", "train", "--json"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 3, done.stderr
+    done = CliRunner().invoke(main, ["--set", f"home={tmp_path}", "train", "--json"])
+    assert done.exit_code == 3, done.output
     found = json.loads(done.stdout)
     assert found["promotion"]["promoted"] is False
     assert f"{found['version']} is stored, but did not become current: nDCG@10" in done.stderr

@@ -20,6 +20,16 @@ LEAST_WIDTH = 100
 _LINE_SECONDS = 10.0
 
 
+class Listing(click.Group):
+    """A group that lists where no command is named: options that come first are those of its command ``list``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take arguments that begin with an option, or none, as those of ``list``."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 class LiveLine:
     """A line that changes: in its place in a terminal, from time to time as a line of standard error elsewhere."""
 

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from nextreel.cli.console import LiveLine, Load, status_line
 from nextreel.errors import InputError
-from nextreel.settings import Settings
+from nextreel.settings import Settings, url_of
 
 if TYPE_CHECKING:
     from nextreel.lake.layout import Lake
@@ -30,10 +31,11 @@ def ingest(load: Load, once: bool, metrics_port: int | None) -> None:
     """Run the stream from Kafka to the lake, until Ctrl-C."""
     from nextreel.ingest.metrics import served
     from nextreel.ingest.observe import Observer
-    from nextreel.ingest.query import Batch, Totals, start_ingest
+    from nextreel.ingest.query import Batch, Totals, check_connector, start_ingest
     from nextreel.lake.session import running_spark
 
     given = load({} if metrics_port is None else {"ingest.metrics_port": str(metrics_port)})
+    check_connector(given)
     total = Totals()
     with (
         served(given.ingest.metrics_port, given.ingest.metrics_host) as metrics,
@@ -46,6 +48,8 @@ def ingest(load: Load, once: bool, metrics_port: int | None) -> None:
             total.add(batch)
             observer.batch(batch)
 
+        if port := given.ingest.metrics_port:
+            click.echo(f"metrics: {url_of(given.ingest.metrics_host, port)}/metrics", err=True)
         line, query = LiveLine(status), None
         try:
             query = observer.watch(start_ingest(spark, given, on_batch, available_now=once))
@@ -112,7 +116,7 @@ def stats(load: Load, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(table) for table in found], indent=2))
         return
-    shown = Table()
+    shown = Table(box=box.SIMPLE_HEAD)
     for name in ("table", "files", "small", "rows", "bytes", "first day", "last day"):
         shown.add_column(name, justify="right" if name in ("files", "small", "rows", "bytes") else "left")
     for t in found:

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,9 @@ class _Cli(click.Group):
         except NextreelError as error:
             click.secho(f"error: {error}", fg="red", err=True)
             ctx.exit(error.exit_code)
+        except BrokenPipeError:  # who reads what we print has read enough
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (or Python would try once more as it ends)
+            ctx.exit(1)
         except OSError as error:  # a full disk, a file where a folder belongs: the machine's, and no mistake of ours
             at = f": {error.filename}" if error.filename else ""
             click.secho(f"error: {error.strerror or error}{at}", fg="red", err=True)
@@ -55,7 +60,7 @@ class _Cli(click.Group):
             ctx.exit(130)
 
 
-@click.group(cls=_Cli)
+@click.group(cls=_Cli, context_settings={"max_content_width": 100})
 @click.version_option(__version__)
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (TOML).")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, as train.factors=64.")

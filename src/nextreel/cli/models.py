@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nextreel.cli.console import LEAST_WIDTH, Load
+from nextreel.cli.console import LEAST_WIDTH, Listing, Load
 from nextreel.cli.strangers import escaped
 
 if TYPE_CHECKING:
@@ -22,12 +22,9 @@ if TYPE_CHECKING:
 _json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
-@click.group(invoke_without_command=True)
-@click.pass_context
-def models(ctx: click.Context) -> None:
+@click.group(cls=Listing)
+def models() -> None:
     """Look at model versions, choose the current one, remove old ones. Without a command: list."""
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_versions)
 
 
 @models.command("list")
@@ -68,7 +65,11 @@ def show(load: Load, version: str | None, as_json: bool) -> None:
     table.add_column(overflow="fold")
     for name, value in _flat(found):
         table.add_row(Text(escaped(name)), Text(escaped(value)))
-    _console().print(table)
+    console = _console()
+    console.width = max(
+        console.width, *(len(name) + len(value) + 1 for name, value in _flat(found) if len(value) < LEAST_WIDTH)
+    )
+    console.print(table)
 
 
 @models.command()
@@ -210,6 +211,6 @@ def _flat(found: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _console() -> Console:
-    console = Console()
+    console = Console(highlight=False)
     console.width = max(console.width, LEAST_WIDTH)
     return console

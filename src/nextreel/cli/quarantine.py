@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nextreel.cli.console import LEAST_WIDTH, Load, status_line
+from nextreel.cli.console import LEAST_WIDTH, Listing, Load, status_line
 from nextreel.cli.strangers import escaped, indented, shown
 from nextreel.events.contract import EXPLAINED, Reason
 
@@ -39,12 +39,9 @@ _topic = click.option("--topic", "topics", multiple=True, help="Of this topic al
 _json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
-@click.group(invoke_without_command=True)
-@click.pass_context
-def quarantine(ctx: click.Context) -> None:
+@click.group(cls=Listing)
+def quarantine() -> None:
     """Look at rejected messages, export them, and send them again after a fix. Without a command: list."""
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_reasons)
 
 
 @quarantine.command("list")

@@ -53,7 +53,7 @@ def recommend(
     store = ModelStore(given.models)
     version = store.current()
     if version is None:
-        raise ModelError(f"no model in {store.root} yet; `nextreel train` makes one")
+        raise ModelError(store.no_current())
     live, _ = load_live(store, version, given)
     live.rank()
     asked = Asked(count, choice=Choice(kind, frozenset(genres)), include_seen=include_seen)

@@ -2,9 +2,13 @@
 
 import json
 import math
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -86,11 +90,30 @@ def _files(kind: "Kind", doc: str) -> None:
 
         kafka, pace = load().kafka, parse_rate(rate)
         table, read = _table(file, kind, mapping), Read()
-        _send_all(table, read, kafka, pace)
-        _tell_refused(read, err=True)
-        if rejected is not None:
-            lines = [json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in read.refused]
-            rejected.write_text("".join(lines), "utf-8")
+        with _new(rejected, "--rejected") as lines:
+            is_whole = _send_all(table, read, kafka, pace)
+            _tell_refused(read, err=True)
+            lines.writelines(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in read.refused)
+        if not is_whole:
+            click.get_current_context().exit(130)
+        if read.rows and not read.events.total():
+            click.get_current_context().exit(1)
+
+
+@contextmanager
+def _new(path: Path | None, option: str) -> Iterator[IO[str]]:
+    """Open a file that is not there yet, before anything is done that is to be written to it."""
+    try:
+        file = open(path or os.devnull, "x" if path else "w", encoding="utf-8")  # noqa: SIM115 (closed below)
+    except FileExistsError:
+        raise click.BadParameter(f"{path} is there already", param_hint=option) from None
+    try:
+        with file:
+            yield file
+    except BaseException:
+        if path and path.stat().st_size == 0:  # what failed before it said anything can be asked for again
+            path.unlink()
+        raise
 
 
 _files("catalogue", "Send movies and series of a FILE (CSV or Parquet) to their topics.")
@@ -109,13 +132,11 @@ def check(kind: "Kind", file: Path, mapping: Path | None, write: Path | None, as
     from nextreel.events.adapt import Read
     from nextreel.events.mapping import as_toml
 
-    if write is not None and write.exists():
-        raise click.BadParameter(f"{write} is there already", param_hint="--write")
     table, read = _table(file, kind, mapping), Read()
+    with _new(write, "--write") as lines:
+        lines.write(as_toml(table.mapping, kind))
     with status_line(f"reading {file}"):
         examples = _judged(table, read)
-    if write is not None:
-        write.write_text(as_toml(table.mapping, kind), "utf-8")
     if as_json:
         click.echo(json.dumps(_as_json(table, read), indent=2, ensure_ascii=False))
         return
@@ -126,23 +147,28 @@ def check(kind: "Kind", file: Path, mapping: Path | None, write: Path | None, as
         )
 
 
-def _send_all(table: "Table", read: "Read", kafka: KafkaSettings, rate: float | None) -> None:
-    """Send a file's events to the topics of their types; Ctrl-C ends it early, with what was sent delivered."""
+def _send_all(table: "Table", read: "Read", kafka: KafkaSettings, rate: float | None) -> bool:
+    """Send a file's events to the topics of their types, and tell whether it was all.
+
+    Ctrl-C ends it early, with what was sent delivered.
+    """
     from nextreel.kafka.producer import EventProducer
     from nextreel.kafka.topics import create_topics, topics_by_type
 
     create_topics(kafka)
-    topics, producer = topics_by_type(kafka), EventProducer(kafka, rate)
+    topics, producer, is_whole = topics_by_type(kafka), EventProducer(kafka, rate), True
     with status_line(f"sending {table.path}") as status:
         try:
             for event_type, batch in table.events(read):
                 producer.send(topics[event_type], batch)
                 status.update(f"{table.path}: {producer.delivery.delivered:,} delivered of {read.rows:,} rows")
         except KeyboardInterrupt:
-            pass
+            is_whole = False
         delivery = producer.flush()
     what = ", ".join(f"{n:,} {TABLES[event_type]}" for event_type, n in read.events.items()) or "nothing"
-    click.echo(f"{table.path}: {what} of {read.rows:,} rows; {delivery.delivered:,} messages delivered")
+    rows = f"{read.rows:,} rows" + ("" if is_whole else " that were read until it was ended early: send it again")
+    click.echo(f"{table.path}: {what} of {rows}; {delivery.delivered:,} messages delivered")
+    return is_whole
 
 
 def _table(file: Path, kind: "Kind", mapping: Path | None) -> "Table":
@@ -164,7 +190,7 @@ def _judged(table: "Table", read: "Read") -> dict[str, list[Any]]:
     from nextreel.events.encode import encode
     from nextreel.ingest.parse import parse
 
-    examples: dict[str, list[Any]] = {}
+    examples: dict[str, dict[str, list[Any]]] = {}
     now = datetime.now(UTC)
     for event_type, batch in table.events(read):
         n = batch.num_rows
@@ -181,12 +207,21 @@ def _judged(table: "Table", read: "Read") -> dict[str, list[Any]]:
         judged = parse(messages, {event_type: event_type}, now).rejected
         for row in judged.to_pylist():
             read.events[event_type] -= 1
+            (event,) = batch.slice(row["kafka_offset"], 1).to_pylist()
+            read.filled.subtract(name for name, value in event.items() if value is not None)
             read.refused.append(Refused(0, row["reason"], f"{row['detail']}: {shown(row['raw'], _WIDTH)}"))
         for name in batch.schema.names:
-            values = examples.setdefault(name, [])
+            values = examples.setdefault(name, {}).setdefault(event_type, [])
             if len(values) < _EXAMPLES:
                 values += batch.column(name).drop_null()[: _EXAMPLES - len(values)].to_pylist()
-    return examples
+    return {name: _in_turn(by_type.values()) for name, by_type in examples.items()}
+
+
+def _in_turn(several: Iterable[list[Any]]) -> list[Any]:
+    """Return the first examples of several lists: one of each, then the next of each."""
+    none = object()
+    mixed = [value for turn in zip_longest(*several, fillvalue=none) for value in turn if value is not none]
+    return mixed[:_EXAMPLES]
 
 
 def _as_json(table: "Table", read: "Read") -> dict[str, Any]:

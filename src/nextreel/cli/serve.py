@@ -35,7 +35,7 @@ def serve(load: Load, host: str | None, port: int | None) -> None:
     given = load(
         {name: str(value) for name, value in (("serve.host", host), ("serve.port", port)) if value is not None}
     )
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     app = create_app(given)
     listening = listen(given)
     click.echo(address_of(listening))
@@ -71,8 +71,11 @@ def list_(load: Load, as_json: bool) -> None:
     found = [{"name": k.name, "role": k.role, "created_at": k.created_at} for k in read_keys(load().keys)]
     if as_json:
         click.echo(json.dumps(found, indent=2))
-    for key in [] if as_json else found:
+        return
+    for key in found:
         click.echo(f"{key['name']}  {key['role']}  since {key['created_at']}")
+    if not found:
+        click.echo("no keys: whoever is on this machine may read and write")
 
 
 @keys.command("revoke")

@@ -1,7 +1,7 @@
 """The command that searches for better settings of the training: tune."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NOT_BETTER = 3
 
 #: Of whom the table tells, and what.
-_COLUMNS = ("now", "tuned", "popularity", "bias")
+_BASELINES = ("popularity", "bias")
 _ROWS = {"ndcg": "nDCG@10", "recall": "recall@10", "coverage": "coverage", "rmse": "RMSE", "mae": "MAE"}
 
 
@@ -166,23 +166,27 @@ def _write(file: Path, tuned: "Settings", comparison: "Comparison") -> None:
 
 
 def show(console: Console, present: "TrainSettings", tuned: "TrainSettings", comparison: "Comparison") -> None:
-    """Print the settings found beside the present ones, and how both do."""
+    """Print the settings found beside the present ones, and how both do; these alone where nothing better was found."""
     from nextreel.train.question import TUNED
 
-    table = _table("Settings of the section train", "now", "tuned")
+    trained = {"now": present} if tuned == present else {"now": present, "tuned": tuned}
+    table = _table("Settings of the section train", *trained)
     for name in (name for names in TUNED.values() for name in names):
-        table.add_row(name, *(f"{getattr(train, name):g}" for train in (present, tuned)))
+        table.add_row(name, *(f"{getattr(train, name):g}" for train in trained.values()))
     console.print(table)
     what = "simulated ratings" if comparison.simulated else "ratings"
     console.print(
-        f"Both learned anew from {comparison.n_train:,} ratings, and judged by {comparison.n_test:,} {what} that no "
-        f"trial has seen, {comparison.held_out}; lists for {comparison.n_users_ranked:,} users."
+        f"Learned anew from {comparison.n_train:,} ratings, and judged by "
+        f"{comparison.n_test:,} {what} that no trial has seen, {comparison.held_out}; lists for "
+        f"{comparison.n_users_ranked:,} users."
     )
-    table = _table("", *_COLUMNS)
+    columns = (*trained, *_BASELINES)
+    table = _table("", *columns)
     for metric, name in _ROWS.items():
-        table.add_row(name, *_cells(comparison, metric))
+        table.add_row(name, *_cells(comparison, metric, columns))
     console.print(table)
-    console.print(_told(comparison) + ".")
+    if tuned != present:
+        console.print(_told(comparison) + ".")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -194,10 +198,10 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _cells(comparison: "Comparison", metric: str) -> Iterator[Text]:
+def _cells(comparison: "Comparison", metric: str, columns: Iterable[str]) -> Iterator[Text]:
     """Yield a metric of each who is told of, with its interval where it has one."""
     group = "accuracy" if metric in ("rmse", "mae") else "ranking"
-    for who in _COLUMNS:
+    for who in columns:
         values = getattr(comparison.quality, group).get(who)
         measured = values is not None and not isnan(getattr(values, metric))
         cell = Text(f"{getattr(values, metric):.3f}" if measured else "")

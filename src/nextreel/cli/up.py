@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nextreel.cli.console import Load
-from nextreel.errors import NextreelError
+from nextreel.errors import BrokerError, NextreelError
 
 if TYPE_CHECKING:
     from nextreel.train.job import Training
@@ -25,9 +25,9 @@ def up(ctx: click.Context, broker: bool) -> None:
 
     Each is a process of its own, and started again where it ends. The topics are made where they are missing.
     """
-    from nextreel.kafka.broker import embedded_broker
+    from nextreel.kafka.broker import embedded_broker, is_free
     from nextreel.kafka.topics import create_topics
-    from nextreel.up import Part, Up
+    from nextreel.up import Part, Up, alone
 
     given, stopping = ctx.obj(), threading.Event()
     assert ctx.parent is not None  # noqa: S101 (this is a command of a group)
@@ -35,8 +35,16 @@ def up(ctx: click.Context, broker: bool) -> None:
     if ctx.parent.params["config"] is not None:
         flags.append(f"--config={ctx.parent.params['config']}")
     own = [sys.executable, "-m", "nextreel", *flags]
-    with ExitStack() as cleanup:
-        environment = dict(os.environ)
+    with alone(given.home), ExitStack() as cleanup:
+        environment, bootstrap = dict(os.environ), None
+
+        def check() -> None:
+            if bootstrap and is_free(int(bootstrap.rpartition(":")[2])):
+                raise BrokerError(
+                    "the embedded broker has ended, and what it held with it: start again, in a new home "
+                    "(NEXTREEL_HOME), since its topics will be new ones"
+                )
+
         if broker:
             bootstrap = cleanup.enter_context(embedded_broker())
             own.append(f"--set=kafka.bootstrap={bootstrap}")
@@ -46,7 +54,7 @@ def up(ctx: click.Context, broker: bool) -> None:
         parts = [Part(name, [*own, name]) for name in ("ingest", "keep-training", "serve")]
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, lambda *_: stopping.set())
-        Up(parts, given.home, environment, _tell).run(stopping)
+        Up(parts, given.home, environment, _tell, check, bootstrap).run(stopping)
 
 
 @click.command("keep-training")

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from nextreel.errors import InputError
-from nextreel.events.cells import Cell, Row, columns_of, rows_of
+from nextreel.events.cells import Cell, Row, columns_of, nested, rows_of
 from nextreel.events.contract import (
     FUTURE_DAYS_MAX,
     RATING_MAX,
@@ -30,8 +30,12 @@ from nextreel.events.contract import (
 from nextreel.events.mapping import TYPES, Kind, Mapping
 
 _BLOCK = 2_000
+#: Where so many rows are refused and none is an event, the mapping is wrong: each is held, and there may be millions.
+_HOPELESS = 100_000
 _YEAR = re.compile(r"(?<!\d)((?:18|19|20)\d)\d(?!\d)")
 _FIELDS = {event_type: fields_of(event_type) for kinds in TYPES.values() for event_type in kinds}
+#: What an interaction's id is made of where it has none: the same for ever, or files sent again would count twice.
+_SAID = ("id_usuario", "id_contenido", "evento", "calificacion", "porcentaje_visto", "dispositivo")
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,21 @@ class Table:
         for name, column in mapping.columns.items():
             if column not in self.columns:
                 there = ", ".join(map(repr, self.columns))
-                raise InputError(f"{path} has no column {column!r}, which is to be {name}; there are {there}")
+                one = (
+                    ""
+                    if len(self.columns) > 1
+                    else f". Is {mapping.file.delimiter!r} between its cells? [file] delimiter"
+                )
+                raise InputError(f"{path} has no column {column!r}, which is to be {name}; there are {there}{one}")
+        fields = {field.name for event_type in TYPES[kind] for field in fields_of(event_type)}
+        if other := next((name for name in mapping.columns if name not in fields), None):
+            raise InputError(f"columns.{other}: {kind} have no such field; there are {', '.join(sorted(fields))}")
+        if cells := nested(path, mapping.columns.values()):
+            raise InputError(
+                f"{path}: the column {cells}, has cells within cells; make texts, or lists of texts, of them"
+            )
         self._moment = moment or datetime.now(UTC).replace(microsecond=0)
-        self._blank = {text.casefold() for text in mapping.blank}
+        self._blank = {"", *(text.casefold() for text in mapping.blank)}
         self._types = {t.casefold(): n for n in TITLE_TYPES for t in getattr(mapping.type, n)}
 
     @property
@@ -77,7 +93,10 @@ class Table:
         return [column for column in self.columns if column not in self.mapping.columns.values()]
 
     def events(self, read: Read) -> Iterator[tuple[EventType, pa.RecordBatch]]:
-        """Yield events in the file's order, as batches of one type each; count in ``read`` what becomes of rows."""
+        """Yield events in the file's order, as batches of one type each; count in ``read`` what becomes of rows.
+
+        Raises `InputError` where the file cannot be read, or none of very many rows is an event.
+        """
         waiting: dict[EventType, list[dict[str, Any]]] = {event_type: [] for event_type in TYPES[self.kind]}
         seen: dict[str, int] = {}
         for row in rows_of(self.path, self.mapping.file):
@@ -90,6 +109,11 @@ class Table:
                         raise _RefusedError("duplicate id", f"{event['id']!r} is row {first:,} as well")
             except _RefusedError as refusal:
                 read.refused.append(Refused(row.number, refusal.reason, refusal.detail))
+                if read.rows == _HOPELESS and not read.events:
+                    raise InputError(
+                        f"{self.path}: none of the first {_HOPELESS:,} rows is an event; "
+                        f"the last one's {refusal.reason}: {refusal.detail}"
+                    ) from None
                 continue
             read.events[event_type] += 1
             read.filled.update(name for name, value in event.items() if value is not None)
@@ -129,7 +153,7 @@ class Table:
             return self.mapping.type.always
         if "type" not in self.mapping.columns:
             raise _RefusedError(Reason.MISSING_FIELD, "no column says whether it is a movie: set type.always")
-        cell = self._text(row.cells[self.mapping.columns["type"]])
+        cell = self._exchanged("type", self._taken("type", self._text(self._found(row, "type"))))
         found: EventType | None = self._types.get(cell.casefold())
         if found is None:
             raise _RefusedError(Reason.UNKNOWN_TYPE, f"{cell!r} is neither of type.movie nor of type.series")
@@ -150,10 +174,7 @@ class Table:
         if self._is_blank(text):
             return None
         given = text
-        if pattern := self.mapping.patterns.get(name):
-            match = re.search(pattern, text)
-            text = (match.group(1) or "").strip() if match else ""
-        text = self.mapping.values.get(name, {}).get(text, text)
+        text = self._exchanged(name, self._taken(name, text))
         if name == "decada_lanzamiento":
             year = _YEAR.search(text)
             text = f"{year.group(1)}0s" if year else ""
@@ -161,12 +182,22 @@ class Table:
             read.left_out.setdefault(name, []).append((number, given))
         return text or None
 
+    def _taken(self, name: str, text: str) -> str:
+        """Return what a field's pattern takes of a text: all of it where there is none."""
+        pattern = self.mapping.patterns.get(name)
+        if pattern is None:
+            return text
+        match = re.search(pattern, text)
+        return (match.group(1) or "").strip() if match else ""
+
+    def _exchanged(self, name: str, text: str) -> str:
+        return self.mapping.values.get(name, {}).get(text, text)
+
     def _several(self, name: str, cell: Cell) -> list[str] | None:
         if not isinstance(cell, list):
-            cell = (cell or "").split(self.mapping.separators.get(name, ","))
-        exchanged = self.mapping.values.get(name, {})
+            cell = self._taken(name, cell or "").split(self.mapping.separators.get(name, ","))
         stripped = (part.strip() for part in cell)
-        found = dict.fromkeys(exchanged.get(part, part) for part in stripped if not self._is_blank(part))
+        found = dict.fromkeys(self._exchanged(name, part) for part in stripped if not self._is_blank(part))
         return [part for part in found if part] or None
 
     def _number(self, name: str, text: str) -> float:
@@ -191,6 +222,7 @@ class Table:
     def _time(self, row: Row) -> datetime:
         column = self.mapping.columns.get("timestamp")
         text = self._text(row.cells[column]) if column else ""
+        text = self._exchanged("timestamp", self._taken("timestamp", text))
         if self._is_blank(text):
             if self.kind == "interactions":
                 raise _RefusedError(
@@ -227,7 +259,7 @@ class Table:
         if verb == Verb.RATE and not rated:
             raise _RefusedError(Reason.MISSING_FIELD, "calificacion is blank, and evento is rate")
         if not event.get("id"):
-            said = [event["timestamp"].isoformat(), *(str(event.get(f.name)) for f in _FIELDS["interaction"][3:])]
+            said = [event["timestamp"].isoformat(), *(str(event.get(name)) for name in _SAID)]
             event["id"] = hashlib.sha256("\0".join(said).encode()).hexdigest()[:24]
 
 

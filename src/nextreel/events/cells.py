@@ -1,7 +1,9 @@
 """Files of anybody's rows, as CSV or Parquet: each row with its number, its cells by column."""
 
+import codecs
 import csv
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -14,9 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nextreel.errors import InputError
 
-#: Of these a CSV file's header has the most of that which it is written with.
+#: The delimiter of a CSV file is guessed as that of these which is the most frequent in its header.
 _DELIMITERS = ",;\t|"
-_HEADER, _SOME = 100_000, 50
+_HEADER_CHARACTERS, _SAMPLE_ROWS = 100_000, 50
+#: Characters of a CSV file's cell, at the most: in a longer one, a quote is missing.
+_CELL_MOST = 10_000_000
+_GZIP = b"\x1f\x8b"
 
 #: What a cell may hold: nothing, a text, or several.
 Cell = str | list[str] | None
@@ -42,29 +47,41 @@ class Row:
 
 def columns_of(path: Path, file: FileFormat) -> list[str]:
     """Return a file's columns. Raises `InputError` where it cannot be read or has none, or two of one name."""
+    if not path.is_file():
+        raise InputError(f"{path} is no file that can be read more than once")
     try:
         if _is_parquet(path):
             found = pq.ParquetFile(path).schema_arrow.names
         else:
             with path.open(encoding=_encoding(file), errors="surrogateescape", newline="") as text:
-                found = next(csv.reader(text, delimiter=file.delimiter), [])
+                found = next(_reader(text, file), [])
     except (OSError, pa.ArrowException, UnicodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     if not found or not any(name.strip() for name in found):
         raise InputError(f"{path} is empty: its first row must name the columns")
     if twice := next((name for name in found if found.count(name) > 1), None):
         raise InputError(f"{path} has two columns {twice!r}")
+    if any(map(_has_strays, found)):
+        raise InputError(
+            f"{path}: its header is not {file.encoding}; if it is another encoding, the mapping's [file] says so"
+        )
     return list(found)
 
 
 def first_rows(path: Path) -> tuple[FileFormat, list[str], list[Row]]:
     """Return how a file seems to be written, its columns, and some of its rows. Raises `InputError`."""
     file = FileFormat()
-    if not _is_parquet(path):
+    if path.is_file() and not _is_parquet(path):
+        with path.open("rb") as raw:
+            begin = raw.read(2)
+        if begin == _GZIP:
+            raise InputError(f"{path} is compressed by gzip: unpack it first")
+        is_utf_16 = begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        file = FileFormat(encoding="utf-16" if is_utf_16 else "utf-8")
         with path.open(encoding=_encoding(file), errors="replace") as text:
-            header = text.readline(_HEADER)
-        file = FileFormat(delimiter=max(_DELIMITERS, key=header.count))
-    return file, columns_of(path, file), list(islice(rows_of(path, file), _SOME))
+            header = text.readline(_HEADER_CHARACTERS)
+        file = FileFormat(delimiter=max(_DELIMITERS, key=header.count), encoding=file.encoding)
+    return file, columns_of(path, file), list(islice(rows_of(path, file), _SAMPLE_ROWS))
 
 
 def rows_of(path: Path, file: FileFormat) -> Iterator[Row]:
@@ -74,15 +91,21 @@ def rows_of(path: Path, file: FileFormat) -> Iterator[Row]:
         yield from _parquet_rows(path)
         return
     with path.open(encoding=_encoding(file), errors="surrogateescape", newline="") as text:
-        lines = csv.reader(text, delimiter=file.delimiter)
-        next(lines)
+        lines = _Lines(text)
+        cells = _reader(lines, file)
+        next(cells)
         number = 0
         while True:
+            lines.begin()
             try:
-                line = next(lines, None)
+                line = next(cells, None)
             except csv.Error as error:
                 number += 1
-                yield Row(number, {}, str(error))
+                if sum(map(len, lines.taken)) > _CELL_MOST:
+                    raise InputError(f"{path}, row {number:,}: {error}; is a quote missing there?") from None
+                yield Row(number, {}, f"{error}; a quote is missing, or is not doubled")
+                lines.put_back()  # a quote that is never closed takes what follows with it
+                cells = _reader(lines, file)
                 continue
             except UnicodeError as error:
                 raise InputError(f"{path} is not {file.encoding}: {error}") from None
@@ -94,11 +117,46 @@ def rows_of(path: Path, file: FileFormat) -> Iterator[Row]:
             yield _row(number, columns, line, file.encoding)
 
 
+class _Lines:
+    """A file's lines. Those that one row has taken can be read again, but for the first."""
+
+    def __init__(self, text: Iterator[str]):
+        self._text = text
+        self._again: deque[str] = deque()
+        self.taken: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._text)
+        self.taken.append(line)
+        return line
+
+    def begin(self) -> None:
+        """Begin a row."""
+        self.taken.clear()
+
+    def put_back(self) -> None:
+        """Have all lines of this row but the first one read again."""
+        self._again.extendleft(reversed(self.taken[1:]))
+
+
+def _reader(lines: Iterator[str], file: FileFormat) -> Iterator[list[str]]:
+    csv.field_size_limit(_CELL_MOST)  # of the whole process
+    return csv.reader(lines, delimiter=file.delimiter, strict=True)
+
+
+def _has_strays(text: str) -> bool:
+    """Tell whether there are bytes in a text that its encoding does not have."""
+    return not text.isascii() and any("\udc80" <= c <= "\udcff" for c in text)
+
+
 def _row(number: int, columns: list[str], line: list[str], encoding: str) -> Row:
     if len(line) != len(columns):
         return Row(number, {}, f"{len(line)} cells, and the header has {len(columns)}")
-    if any("\udc80" <= c <= "\udcff" for cell in line if not cell.isascii() for c in cell):
-        return Row(number, {}, f"not {encoding}")
+    if any(map(_has_strays, line)):
+        return Row(number, {}, f"not {encoding}; if it is another encoding, the mapping's [file] says so")
     return Row(number, dict(zip(columns, line, strict=True)))
 
 
@@ -110,8 +168,21 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
                 for cells in batch.to_pylist():
                     number += 1
                     yield Row(number, {name: _cell(value) for name, value in cells.items()})
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, OverflowError, LookupError) as error:  # times that Python lacks
         raise InputError(f"{path} cannot be read after row {number:,}: {error}") from None
+
+
+def nested(path: Path, columns: Iterable[str]) -> str | None:
+    """Return which of a file's columns has cells within cells, and its type; None where none has."""
+    if not _is_parquet(path):
+        return None
+    schema = pq.ParquetFile(path).schema_arrow
+    for name in columns:
+        kind = schema.field(name).type
+        inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+        if pa.types.is_nested(inner):
+            return f"{name!r}, {kind}"
+    return None
 
 
 def _cell(value: Any) -> Cell:

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,8 +31,20 @@ def _pattern(text: str) -> str:
     try:
         if re.compile(text).groups < 1:
             raise ValueError("needs a group in parentheses: what is taken of the cell")
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+def _time_format(text: str) -> str:
+    if text not in ("iso", "seconds", "milliseconds"):
+        try:
+            if "%" not in text:
+                raise ValueError("it has no %")
+            moment = datetime(2001, 2, 3, 4, 5, 6)
+            datetime.strptime(moment.strftime(text), text)
+        except (ValueError, re.error) as error:
+            raise ValueError(f"is neither iso, seconds nor milliseconds, and no format of moments: {error}") from None
     return text
 
 
@@ -63,7 +76,7 @@ class Mapping(_Table):
     values: dict[str, dict[str, str]] = {}
     separators: dict[str, Annotated[str, Field(min_length=1)]] = {}
     scale: tuple[float, float] | None = None
-    timestamp: str = "iso"
+    timestamp: Annotated[str, AfterValidator(_time_format)] = "iso"
 
     @model_validator(mode="after")
     def _known(self) -> "Mapping":
@@ -151,13 +164,14 @@ def guess(file: FileFormat, columns: Sequence[str], rows: Sequence[Row], kind: K
             f"no column looks like {missing[0]}; there are {', '.join(map(repr, columns))}. Say which by --map FILE"
         )
     always = TypeRule(always="movie") if kind == "catalogue" and "type" not in taken else TypeRule()
+    blank = Mapping.model_fields["blank"].default
     moments = [str(row.cells.get(taken.get("timestamp", ""), "")).strip() for row in rows]
     return Mapping(
         columns=taken,
         file=file,
         type=always,
         patterns={field: text for field, text in _PATTERNS.items() if field in taken},
-        timestamp=_form([moment for moment in moments if moment]),
+        timestamp=_form([moment for moment in moments if moment.casefold() not in blank]),
     )
 
 
@@ -173,7 +187,10 @@ def as_toml(mapping: Mapping, kind: Kind) -> str:
     used = {field.name for event_type in TYPES[kind] for field in fields_of(event_type)}
     lines = ["# Fields of the contract and the file's columns. docs/data.md says what else there may be."]
     lines += [f"timestamp = {_quoted(mapping.timestamp)}"] if "timestamp" in mapping.columns else []
-    lines += ["", "[file]", f"delimiter = {_quoted(mapping.file.delimiter)}", "", "[columns]"]
+    lines += [f"scale = [{mapping.scale[0]!r}, {mapping.scale[1]!r}]"] if mapping.scale is not None else []
+    lines += [f"blank = {_list(mapping.blank)}"] if mapping.blank != Mapping.model_fields["blank"].default else []
+    lines += ["", "[file]", f"delimiter = {_quoted(mapping.file.delimiter)}"]
+    lines += [f"encoding = {_quoted(mapping.file.encoding)}", "", "[columns]"]
     lines += [f"{field} = {_quoted(column)}" for field, column in mapping.columns.items()]
     free = sorted(used - mapping.columns.keys() - {"type"})
     lines += [f"# without a column: {', '.join(free)}"] if free else []
@@ -181,15 +198,23 @@ def as_toml(mapping: Mapping, kind: Kind) -> str:
         rule = mapping.type
         lines += ["", "[type]"]
         lines += [f"always = {_quoted(rule.always)}"] if rule.always else []
-        lines += [f"{name} = [{', '.join(map(_quoted, getattr(rule, name)))}]" for name in ("movie", "series")]
+        lines += [f"{name} = {_list(getattr(rule, name))}" for name in ("movie", "series")]
     lines += _section("patterns", mapping.patterns)
     lists = [f.name for event_type in TYPES[kind] for f in fields_of(event_type) if f.kind == "strings"]
-    own = {name: mapping.separators.get(name, ",") for name in lists if name in mapping.columns}
+    own = {name: "," for name in lists if name in mapping.columns} | mapping.separators
+    for field, exchanged in mapping.values.items():
+        lines += _section(f"values.{field}", exchanged)
     return "\n".join([*lines, *_section("separators", own), ""])
 
 
 def _section(name: str, entries: MappingOf[str, str]) -> list[str]:
-    return ["", f"[{name}]", *(f"{key} = {_quoted(value)}" for key, value in entries.items())] if entries else []
+    return (
+        ["", f"[{name}]", *(f"{_quoted(key)} = {_quoted(value)}" for key, value in entries.items())] if entries else []
+    )
+
+
+def _list(texts: Sequence[str]) -> str:
+    return f"[{', '.join(map(_quoted, texts))}]"
 
 
 def _quoted(text: str) -> str:

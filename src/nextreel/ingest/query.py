@@ -11,13 +11,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from nextreel.durable import sync
-from nextreel.errors import LakeError
+from nextreel.errors import LakeError, SettingsError
 from nextreel.ingest import source
 from nextreel.ingest.gaps import check_topics
 from nextreel.ingest.stage import stage_messages
 from nextreel.ingest.upkeep import start_upkeep
-from nextreel.kafka.topics import topic_ids, topics_by_type
-from nextreel.lake.commit import commit, is_committed, recover
+from nextreel.kafka.topics import cluster_id, topic_ids, topics_by_type
+from nextreel.kafka.watermarks import TANSU
+from nextreel.lake.commit import check_whole, commit, is_committed, recover
 from nextreel.lake.layout import QUARANTINE, Lake
 from nextreel.lake.ledger import Intake, Offsets
 from nextreel.lake.locks import lock_writer
@@ -74,20 +75,28 @@ def start_ingest(
     """Start the stream from the four topics to the lake, and the thread that looks after the lake's files.
 
     ``available_now`` ends it when everything that Kafka holds at the start is in the lake. ``on_batch`` is called after
-    each commit. Raises `nextreel.errors.LakeError` where another query or another process writes to this lake,
-    `nextreel.errors.DataLossError` where a topic was made anew.
+    each commit. Raises `nextreel.errors.LakeError` where another query or another process writes to this lake, or it
+    is not of one piece with its checkpoint, `nextreel.errors.DataLossError` where a topic was made anew, and
+    `nextreel.errors.SettingsError` for a connector that cannot read from this Kafka.
     """
     lake = Lake(settings.lake.absolute())
     if any(running.name == _NAME for running in spark.streams.active):
         raise LakeError(f"this Spark session has a running {_NAME} already. Stop it first.")
+    check_connector(settings)
     lock_writer(lake)
     recover(lake)
-    ids = topic_ids(settings.kafka.client_config, topics_by_type(settings.kafka).values())
-    check_topics(lake, ids, settings.ingest.fail_on_data_loss)
+    check_whole(lake)
+
+    def check() -> None:
+        ids = topic_ids(settings.kafka.client_config, topics_by_type(settings.kafka).values())
+        check_topics(lake, ids, settings.ingest.fail_on_data_loss)
+
+    check()
     trigger: dict[str, Any] = {"availableNow": True}
     if not available_now:
         trigger = {"processingTime": f"{settings.ingest.trigger_seconds} seconds"}
-    writer = _LakeWriter(lake, on_batch)
+    # Spark's own connector would read on in a topic that was made anew meanwhile, at the old one's offsets.
+    writer = _LakeWriter(lake, on_batch, check if settings.ingest.connector == "jvm" else lambda: None)
     query = (
         _staged(spark, settings, lake)
         .writeStream.queryName(_NAME)
@@ -100,10 +109,20 @@ def start_ingest(
     return query
 
 
+def check_connector(settings: Settings) -> None:
+    """Raise `SettingsError` where Spark's own connector is to read from the embedded broker."""
+    if settings.ingest.connector == "jvm" and cluster_id(settings.kafka.client_config) == TANSU:
+        raise SettingsError(
+            "ingest.connector = 'jvm' leaves messages of the embedded broker unread, which tells Spark's own connector "
+            "wrongly where topics end. Use 'python' with it."
+        )
+
+
 def read_topics(spark: SparkSession, settings: Settings) -> DataFrame:
     """Return the four topics as one stream, with the columns of Spark's Kafka source."""
     if settings.ingest.connector == "jvm":
-        return spark.readStream.format("kafka").options(**_options(settings)).load()
+        java = {f"kafka.{key}": value.get_secret_value() for key, value in settings.ingest.java_client.items()}
+        return spark.readStream.format("kafka").options(**_options(settings) | java).load()
     spark.dataSource.register(source.KafkaSource)
     return spark.readStream.format(source.FORMAT).options(**_planned(spark, settings)).load()
 
@@ -138,11 +157,12 @@ def _options(settings: Settings) -> dict[str, str]:
 
 
 class _LakeWriter:
-    """Commits micro-batches: their files are written by the tasks, and named here."""
+    """Commits micro-batches: their files are written by the tasks, and named here; ``check`` may still forbid it."""
 
-    def __init__(self, lake: Lake, on_batch: Callable[[Batch], None]):
+    def __init__(self, lake: Lake, on_batch: Callable[[Batch], None], check: Callable[[], None]):
         self._lake = lake
         self._on_batch = on_batch
+        self._check = check
 
     def write(self, staged: DataFrame, batch_id: int) -> None:
         query_id = staged.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or ""
@@ -151,6 +171,7 @@ class _LakeWriter:
             return
         began = time.monotonic()
         found = staged.collect()
+        self._check()
         staged_at = time.monotonic()
         files = [StagedFile(r.name, r.table, r.date, r.rows, r.bytes) for r in found]
         batch = Batch(batch_id)

@@ -232,7 +232,7 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def _lost(self, gap: Gap) -> None:
         """Stop where messages are lost; or, where the options say so, tell of it and go on."""
         if self._fail_on_data_loss:
-            raise DataLossError(f"{gap}. Set ingest.fail_on_data_loss = false to go on without them.")
+            raise DataLossError(f"{gap}. Set ingest.fail_on_data_loss = false to go on behind what is lost.")
         if gap not in self._gaps:
             self._gaps.add(gap)
             _log.warning("%s. Going on at %s.", gap, f"{gap.end:,}")

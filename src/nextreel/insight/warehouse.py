@@ -5,10 +5,9 @@ newest event of a user, a title or an interaction holds, in whatever order they 
 (`nextreel.lake.tables.latest`, `nextreel.ratings.observed`). Whoever asks meanwhile sees what was there before.
 """
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +24,7 @@ from nextreel.lake.layout import SCHEMAS, Lake
 from nextreel.lake.ledger import gone
 from nextreel.lake.locks import names_kept
 from nextreel.model.store import ModelStore
+from nextreel.scratch import scratch_folder
 from nextreel.settings import Settings
 
 _THREADS = 2
@@ -98,12 +98,13 @@ class Warehouse:
         self._exports = settings.exports
         self._store = ModelStore(settings.models)
         self._refreshing = threading.Lock()
-        self._spilled = tempfile.TemporaryDirectory(prefix="nextreel-", ignore_cleanup_errors=True)
+        self._spilled = ExitStack()
+        spilled = self._spilled.enter_context(scratch_folder())
         self._database = duckdb.connect(
             config={
                 "threads": _THREADS,
                 "memory_limit": f"{settings.insight.memory_megabytes}MB",
-                "temp_directory": self._spilled.name,
+                "temp_directory": str(spilled),
                 "allocator_background_threads": True,
                 "allocator_flush_threshold": "8MB",
                 "autoinstall_known_extensions": False,
@@ -131,7 +132,7 @@ class Warehouse:
         """Let go of everything."""
         self._writer.close()
         self._database.close()
-        self._spilled.cleanup()
+        self._spilled.close()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a connection of the caller's own, with the star's tables as views under their names."""

@@ -61,6 +61,15 @@ def topic_ids(config: Mapping[str, str], topics: Iterable[str]) -> dict[str, str
     return {topic: "" if found == NO_ID else found for topic, found in ids.items()}
 
 
+def cluster_id(config: Mapping[str, str]) -> str:
+    """Return the id of the Kafka cluster, empty where it has none. ``config`` is a `KafkaSettings.client_config`.
+
+    Raises `errors.KafkaError` for a broker that does not answer.
+    """
+    with _admin(config) as admin:
+        return str(admin.cluster_id(timeout=_SECONDS) or "")
+
+
 def missing(topic: str, error: KafkaError) -> errors.KafkaError:
     """Return the error for a topic that does not exist."""
     return errors.KafkaError(f"topic {topic!r}: {error.str()}. `nextreel topics` creates the topics.")

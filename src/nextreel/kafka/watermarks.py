@@ -25,7 +25,7 @@ _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 # Tansu 0.6 answers ListOffsets with the last batch's *first* offset plus one, so that the rest of that batch would
 # seem not to be there yet; and the more batches it holds, the longer that takes. A fetch from far beyond the end is
 # answered at once: with no message, and with the high watermark. As it deletes nothing, its first offsets stay.
-_TANSU = "tansu_cluster"
+TANSU = "tansu_cluster"
 _BEYOND = 2**62
 
 _UNKNOWN_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
@@ -96,7 +96,7 @@ class WatermarkReader:
 
     def _marks(self, topics: Sequence[str], deadline: float) -> Watermarks:
         places = [TopicPartition(t, p) for t, ps in self._described(topics, deadline).items() for p in ps]
-        if self._cluster_id == _TANSU:
+        if self._cluster_id == TANSU:
             highs = self._fetched(places, deadline)
         else:
             highs = _answers(self._offsets(places, OffsetSpec.latest(), deadline))
@@ -130,7 +130,7 @@ class WatermarkReader:
                     raise _TopicError(topic, KafkaError(KafkaError.LEADER_NOT_AVAILABLE, f"no partition of {topic!r}"))
             self._cluster_id = self._cluster_id or self._admin.cluster_id(timeout=_until(deadline))
             self._partitions, self._partitions_at, self.topic_ids = found, time.monotonic(), ids
-            if self._cluster_id != _TANSU:
+            if self._cluster_id != TANSU:
                 self._lows = {}
             self._admin.poll(0)  # what it has heard meanwhile would heap up
         return self._partitions

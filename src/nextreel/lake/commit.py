@@ -11,6 +11,7 @@ it leaves a record whose moves `recover` completes; Spark then runs the same bat
 does nothing. A file is in its table once because only the files of a record are moved and a batch has one record.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import Any
 
 from nextreel.durable import sync, write_json
 from nextreel.errors import LakeError
-from nextreel.lake.layout import Lake
+from nextreel.lake.layout import SCHEMAS, Lake
 from nextreel.lake.ledger import Intake, Offsets, gone, read_record, record_path
 from nextreel.lake.locks import names_kept
 from nextreel.lake.write import StagedFile
@@ -34,17 +35,51 @@ def is_committed(lake: Lake, query_id: str, batch_id: int, offsets: Offsets) -> 
     if record is None:
         before = read_record(record_path(lake, batch_id - 1)) if batch_id else None
         if batch_id and (before is None or before["query"] != query_id):
-            raise LakeError(
-                f"the checkpoint is at micro-batch {batch_id} and {lake.root} has no micro-batch {batch_id - 1} of it. "
-                "Messages would be lost: restore the lake with its checkpoint, or begin a new lake."
-            )
+            raise LakeError(_behind(lake, batch_id - 1))
         return False
     if record["query"] != query_id or record["offsets"] != offsets:
-        raise LakeError(
-            f"{lake.root} already holds another micro-batch {batch_id} than its checkpoint has planned. Messages would "
-            f"be doubled or lost: restore the {lake.checkpoint} that belongs to it, or begin a new lake."
-        )
+        raise LakeError(_other(lake, batch_id))
     return True
+
+
+def check_whole(lake: Lake) -> None:
+    """Look, before anything is planned, whether lake and checkpoint are of one piece.
+
+    Raises `LakeError` where files are in no record, where the checkpoint is gone or another query's, and where either
+    is further than the other by more than the batch that a kill may leave between them.
+    """
+    records = sorted(lake.commits.glob("*.json"))
+    record = read_record(records[-1]) if records else None
+    metadata = lake.checkpoint / "metadata"
+    query_id = json.loads(metadata.read_text("utf-8"))["id"] if metadata.exists() else None
+    known = [int(path.name) for path in (lake.checkpoint / "commits").glob("*") if path.name.isdigit()]
+    acknowledged = max(known, default=-1)
+    if record is None:
+        if any(map(lake.files, SCHEMAS)):
+            raise LakeError(
+                f"{lake.root} has files that are in no record: ingest would bring their messages again. Restore the "
+                "lake with its _ingest, or begin a new lake."
+            )
+        if acknowledged >= 0:
+            raise LakeError(_behind(lake, acknowledged))
+    elif query_id != record["query"] or record["batch"] > acknowledged + 1:
+        raise LakeError(_other(lake, 0 if query_id is None else acknowledged + 1))
+    elif record["batch"] < acknowledged:
+        raise LakeError(_behind(lake, acknowledged))
+
+
+def _behind(lake: Lake, batch_id: int) -> str:
+    return (
+        f"the checkpoint is at micro-batch {batch_id} and {lake.root} has no micro-batch {batch_id} of it. "
+        "Messages would be lost: restore the lake with its checkpoint, or begin a new lake."
+    )
+
+
+def _other(lake: Lake, batch_id: int) -> str:
+    return (
+        f"{lake.root} already holds another micro-batch {batch_id} than its checkpoint has planned. Messages would "
+        f"be doubled or lost: restore the {lake.checkpoint} that belongs to it, or begin a new lake."
+    )
 
 
 def commit(

@@ -6,10 +6,9 @@ import signal
 import string
 import struct
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -17,11 +16,16 @@ from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
 from nextreel.errors import SettingsError
+from nextreel.scratch import scratch_folder
 
 _EXIT_SECONDS = 60.0
 #: From a call that a dying JVM does not answer to its end.
 _LAST_SECONDS = 3.0
 
+#: Java's own options, among Spark's settings.
+OPTIONS = "spark.driver.extraJavaOptions"
+#: The folder for temporary files, which goes with the JVM.
+_temporary = ExitStack()
 #: What stands for itself in Java's properties.
 _PLAIN = frozenset(string.ascii_letters + string.digits + "./-_,")
 
@@ -40,13 +44,24 @@ def launch(conf: Mapping[str, str]) -> None:
         raise SettingsError(
             "PYSPARK_SUBMIT_ARGS has --properties-file: Spark takes one, and settings spark.conf fill it"
         )
-    with tempfile.TemporaryDirectory() as folder, _interrupts_held():
-        file = Path(folder, "spark.properties")
-        file.touch(mode=0o600)
-        file.write_text(properties(conf), "ascii")
-        arguments = f"--load-spark-defaults --properties-file {shlex.quote(str(file))} {given}"
-        with environment({"PYSPARK_SUBMIT_ARGS": arguments}):
+    folder = _temporary.enter_context(scratch_folder())
+    conf = {**conf, OPTIONS: _in_folder(folder, conf.get(OPTIONS, ""))}
+    file = folder / "spark.properties"
+    arguments = f"--load-spark-defaults --properties-file {shlex.quote(str(file))} {given}"
+    try:
+        with _interrupts_held(), environment({"PYSPARK_SUBMIT_ARGS": arguments}):
+            file.touch(mode=0o600)
+            file.write_text(properties(conf), "ascii")
             SparkContext._ensure_initialized()
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _in_folder(folder: Path, options: str) -> str:
+    """Return Java's options with a folder for temporary files, Spark's too, which all else that names one wins over."""
+    if set(str(folder)) & set(" \t\n\"'\\,"):  # which mean something in options, or between Spark's folders
+        return options
+    return f"-Djava.io.tmpdir={folder} {options}".strip()
 
 
 def is_submitted() -> bool:
@@ -56,6 +71,13 @@ def is_submitted() -> bool:
 
 def end() -> bool:
     """End the JVM, if there is one of ours; tell whether it ended by itself, having written all it had to write."""
+    try:
+        return _end()
+    finally:
+        _temporary.close()
+
+
+def _end() -> bool:
     gateway, context = SparkContext._gateway, SparkContext._active_spark_context
     if gateway is None:
         return False

@@ -17,6 +17,8 @@ where a file went meanwhile: then there is a new manifest); whoever reads by a p
 """
 
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -35,9 +37,13 @@ from nextreel.lake.ledger import LakeFile, read_ledger, read_record
 from nextreel.lake.locks import mirrorer
 
 MANIFEST = "_ingest/mirror.json"
-_SCHEMES = ("s3", "s3a", "gs", "abfs", "abfss")
+#: By scheme, how the environment's variables of that store begin.
+_SCHEMES = {"s3": "AWS_", "s3a": "AWS_", "gs": "GOOGLE_", "abfs": "AZURE_", "abfss": "AZURE_"}
+#: How long a request may take where the environment does not say: the client's own 30 s are too short for a part of a
+#: large file on a slow line. It has no other way to be told that leaves its further variables as they are.
+_REQUEST = "1h"
 #: Requests that wait for their answers at the same time.
-_AT_ONCE = 8
+_AT_ONCE, _PARTS_AT_ONCE = 8, 2
 #: So long a file may be between its record and its place, or the other way around.
 _PATIENCE_SECONDS, _POLL_SECONDS = 5.0, 0.1
 
@@ -72,13 +78,19 @@ class Store:
     def __init__(self, address: str):
         self.address = address
         parts = urlsplit(address)
-        if parts.scheme not in _SCHEMES or not parts.netloc:
+        prefix = _SCHEMES.get(parts.scheme, "")
+        place = r"([^@:]+@)?[^@:]*" if prefix == "AZURE_" else r"[^@:]*"
+        if parts.query or parts.fragment or not re.fullmatch(place, parts.netloc):
+            raise InputError("an address is a bucket and a folder: credentials and all else belong in the environment")
+        if not prefix or not parts.netloc:
             raise InputError(
                 f"{address!r} is no address in an object store, as s3://bucket/folder, gs://bucket/folder or "
                 "abfss://container@account.dfs.core.windows.net/folder"
             )
-        if parts.query or parts.fragment or ":" in parts.netloc:
-            raise InputError("an address is a bucket and a folder: credentials and all else belong in the environment")
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "") if prefix == "AWS_" else ""
+        if endpoint and not re.match(r"https?://[^/]", endpoint):  # the client would panic
+            raise InputError("AWS_ENDPOINT_URL is no URL, as https://host:port")
+        os.environ.setdefault(f"{prefix}TIMEOUT", _REQUEST)
         with self._errors():
             self._store = from_url(address)
 
@@ -90,7 +102,7 @@ class Store:
     def put(self, lake: Lake, path: str) -> None:
         """Copy a file. Raises `FileNotFoundError` where the lake does not have it any more."""
         with (lake.root / path).open("rb") as file, self._errors():
-            obstore.put(self._store, path, file)
+            obstore.put(self._store, path, file, max_concurrency=_PARTS_AT_ONCE)
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete objects; those that are not there do no harm."""
@@ -138,6 +150,11 @@ def mirror(lake: Lake, store: Store, tell: Callable[[int, int], None] = lambda d
         pending, until = old.pending, time.monotonic() + _PATIENCE_SECONDS
         while True:
             ledger = read_ledger(lake)
+            if ledger.batch < old.batch:
+                raise LakeError(
+                    f"{store.address} has micro-batches up to {old.batch:,}, and {lake.root} up to {ledger.batch:,}: "
+                    "this is an older copy of the lake that was mirrored. Choose another place for it."
+                )
             missing = [f for f in ledger.files.values() if there.get(f.path) != f.bytes]
             if not missing:
                 break

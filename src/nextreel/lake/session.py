@@ -4,13 +4,14 @@ import hashlib
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -18,18 +19,21 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyspark
-from py4j.protocol import Py4JError, Py4JJavaError
-from pyspark import SparkContext
-from pyspark.errors import PySparkException
+from py4j.protocol import Py4JError
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from nextreel import errors
 from nextreel.java import executable, find_java, launcher_home
 from nextreel.lake import jvm
+from nextreel.lake.executors import warn_without_executors
+from nextreel.lake.spark_errors import spark_errors, spark_log
 from nextreel.processes import is_alive
 from nextreel.settings import Settings
 
 _DUMP_SECONDS = 60.0
+_MASTER_SECONDS = 5.0
+_CANCEL_SECONDS = 2.0
 #: An orphaned JVM may take so long to write its archive.
 _LEFT_SECONDS = 600.0
 
@@ -65,26 +69,30 @@ _LOCAL_CONF = {
 #: What one machine is given is over before the second compiler has paid for itself.
 _JVM_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss8m")
 #: On a cluster: executors read tasks whose lineage is as deep.
-_CLUSTER_CONF = {"spark.driver.extraJavaOptions": "-Xss8m", "spark.executor.extraJavaOptions": "-Xss8m"}
+_CLUSTER_CONF = {jvm.OPTIONS: "-Xss8m", "spark.executor.extraJavaOptions": "-Xss8m"}
 
 
 def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSession:
     """Return the process's Spark session, started if it is not there yet; what its JVM prints goes to a log file.
 
     Settings of the section ``spark`` win over nextreel's own choices. In a program that ``spark-submit`` has started,
-    the master, what is shipped and all else that a JVM is started with are what that was given. Raises
-    `nextreel.errors.JavaError` where no Java is found, `nextreel.errors.NextreelError` where there is no folder for
-    what a start needs.
+    what that was given wins over these too, and the master and all else that a JVM is started with are its own. Raises
+    `nextreel.errors.JavaError` where no Java is found, `nextreel.errors.SparkError` where no master answers,
+    `nextreel.errors.NextreelError` where there is no folder for what a start needs.
     """
-    conf, environment = (_submitted if jvm.is_submitted() else _to_launch)(settings)
-    conf = _CONF | conf | {"spark.app.name": app_name}
+    conf, environment = ({}, {}) if jvm.is_submitted() else _to_launch(settings)
+    conf = _CONF | conf
     conf["spark.sql.warehouse.dir"] = Path(settings.home, "spark-warehouse").absolute().as_uri()
-    conf |= settings.spark.conf
+    if jvm.is_submitted():
+        SparkContext._ensure_initialized()
+        conf = beside(dict(SparkConf().getAll()), conf)
+    conf |= {"spark.app.name": app_name} | settings.spark.conf
+    fresh, is_new = SparkContext._gateway is None, SparkContext._active_spark_context is None
     builder = SparkSession.builder
     for key, value in conf.items():
         builder = builder.config(key, value)
-    fresh, handlers = SparkContext._gateway is None, {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    with _output_to(_log(settings)), jvm.environment(environment):
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    with _output_to(spark_log(settings)), jvm.environment(environment):
         try:
             with spark_errors(settings):  # their text lies in the JVM
                 if fresh:
@@ -95,11 +103,13 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
                     signal.signal(number, _interrupt if handler is signal.default_int_handler else handler)
             # It would print a traceback where the JVM is gone, which whoever misses it says in a line.
             vars(spark.sparkContext._accumulatorServer)["handle_error"] = lambda *_: None
+            if is_new and not str(spark.sparkContext.master).startswith("local"):
+                warn_without_executors(spark.sparkContext)
             return spark
         except BaseException:
             if fresh:
                 jvm.end()
-                _discard(_unfinished_archive(conf.get("spark.driver.extraJavaOptions")))
+                _discard(_unfinished_archive(conf.get(jvm.OPTIONS)))
             raise
 
 
@@ -110,6 +120,7 @@ def _to_launch(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
     cache = _cache_folder()
     environment = {"JAVA_HOME": str(launcher_home(java, _java_folder(java, cache)))}
     local = settings.spark.master.startswith("local")
+    _check_master(settings.spark.master)
     # Workers would start the first python3 of PATH, which need not be this one.
     for variable in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
         environment[variable] = sys.executable if local else os.environ.get(variable, sys.executable)
@@ -119,10 +130,10 @@ def _to_launch(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
     if local:
         environment |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(_spark_home(cache))}
         options = " ".join([*_JVM_OPTIONS, *_archive_options(java, cache)])
-        conf |= _LOCAL_CONF | {"spark.driver.extraJavaOptions": options}
+        conf |= _LOCAL_CONF | {jvm.OPTIONS: options}
     else:
         conf |= _CLUSTER_CONF
-    if settings.ingest.connector == "jvm":
+    if settings.ingest.connector == "jvm" and "spark.jars" not in settings.spark.conf:
         conf["spark.jars.packages"] = settings.ingest.packages
     return conf, environment
 
@@ -137,18 +148,45 @@ def _check_winutils() -> None:
         )
 
 
-def _submitted(_: Settings) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what is left to say where ``spark-submit`` has launched the JVM."""
-    return {"spark.executor.extraJavaOptions": _CLUSTER_CONF["spark.executor.extraJavaOptions"]}, {}
+def beside(given: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
+    """Return our own choices beside what ``spark-submit`` was ``given``, which wins; and the executors' stacks."""
+    name, stack = "spark.executor.extraJavaOptions", _CLUSTER_CONF["spark.executor.extraJavaOptions"]
+    options = given.get(name, "")
+    options = options if "-Xss" in options else f"{options} {stack}".strip()
+    return {key: value for key, value in ours.items() if key not in given} | {name: options}
+
+
+def _check_master(master: str) -> None:
+    """Raise `SparkError` where no standalone master of those named takes a connection: Spark would ask for a minute."""
+    if not master.startswith("spark://"):
+        return
+    for address in master.removeprefix("spark://").split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_MASTER_SECONDS).close()
+            return
+        except (OSError, ValueError, OverflowError):
+            continue
+    raise errors.SparkError(f"no Spark master answers at {master}: is it there, and is spark.master right?")
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """Cancel what Spark runs, which whoever asked for it would else wait for, and interrupt."""
+    """Cancel what Spark runs, which whoever asked for it would else wait for, and interrupt.
+
+    Another thread asks for it: this one may be in the middle of a call, and so may its connection.
+    """
     try:
         if (context := SparkContext._active_spark_context) is not None:
-            context.cancelAllJobs()
+            asking = threading.Thread(target=_cancel, args=(context,), daemon=True)
+            asking.start()
+            asking.join(_CANCEL_SECONDS)
     finally:
         raise KeyboardInterrupt
+
+
+def _cancel(context: SparkContext) -> None:
+    with suppress(Py4JError, OSError, AttributeError):  # the session has ended
+        context.cancelAllJobs()
 
 
 def warm_up(spark: SparkSession) -> None:
@@ -172,35 +210,6 @@ def running_spark(settings: Settings) -> Iterator[SparkSession]:
             yield spark
     finally:
         stop_spark(spark)
-
-
-@contextmanager
-def spark_errors(settings: Settings) -> Iterator[None]:
-    """Raise what Spark raises within as an error of `nextreel.errors`: its own, where it carries one from a task.
-
-    The text of Spark's exceptions lies in its JVM, so that this must come before the session's end.
-    """
-    try:
-        yield
-    except (PySparkException, Py4JError, ConnectionError) as error:
-        if errors.was_interrupted(error):
-            raise KeyboardInterrupt from None
-        text = str(error)
-        carried = re.search(r"nextreel\.errors\.(\w+): (.+)", text)
-        kind = getattr(errors, carried.group(1), None) if carried else None
-        if carried and kind:
-            raise kind(carried.group(2)) from None
-        alive = isinstance(error, (PySparkException, Py4JJavaError))  # it has answered
-        ended = None if alive else jvm.exit_code()
-        lines = text.strip().splitlines() or [type(error).__name__]
-        named = len(lines) > 1 and lines[1].startswith(": ")  # Java's exception, below which call of ours it came from
-        first = (lines[1][2:] if named else lines[0]).rstrip(".")
-        first = first if ended is None else f"Spark's JVM has ended with code {ended}"
-        raise errors.SparkError(f"{first}. {_log(settings)} may say more.") from error
-
-
-def _log(settings: Settings) -> Path:
-    return settings.home / "logs" / "spark.log"
 
 
 @contextmanager
@@ -228,7 +237,7 @@ def stop_spark(spark: SparkSession) -> None:
     """Stop the session and wait for its JVM to end; the first one leaves its class archive behind."""
     written = None
     with suppress(Py4JError, OSError):  # the JVM is gone already, or a call to it was interrupted
-        written = _unfinished_archive(spark.conf.get("spark.driver.extraJavaOptions", ""))
+        written = _unfinished_archive(spark.conf.get(jvm.OPTIONS, ""))
         spark.stop()
     if not jvm.end():
         _discard(written)
@@ -242,7 +251,7 @@ def _cache_folder() -> Path:
     Who cannot write to the environment has one folder for each, in the user's cache or, failing that, among the
     temporary files. Raises `NextreelError` where that is not possible either.
     """
-    own = Path(sys.prefix, "spark")
+    own = Path(sys.prefix, "spark").resolve()  # an archive is of paths: those of a link would have their own
     if _is_writable(own):
         return own
     environment = _digest(sys.prefix)
@@ -350,7 +359,7 @@ def _base_archive(home: Path, cache: Path) -> str:
     base = _java_folder(home, cache) / "base.jsa"
     if not base.exists():
         base.parent.mkdir(parents=True, exist_ok=True)
-        fresh = base.with_suffix(f".{os.getpid()}")
+        fresh = base.with_suffix(f".{uuid4().hex}")
         command = [str(executable(home)), "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
         subprocess.run(command, check=True, capture_output=True, timeout=_DUMP_SECONDS)
         fresh.replace(base)
@@ -365,8 +374,3 @@ def _java_folder(home: Path, cache: Path) -> Path:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-if __name__ == "__main__":  # as ./run does before several sessions start at once
-    with tempfile.TemporaryDirectory() as home, running_spark(Settings(home=Path(home))) as session:
-        warm_up(session)

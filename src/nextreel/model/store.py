@@ -140,7 +140,7 @@ class ModelStore:
         """
         wanted = version or self.current()
         if wanted is None:
-            raise ModelError(self._no_current())
+            raise ModelError(self.no_current())
         try:
             return self._read(wanted)
         except ModelError:
@@ -180,7 +180,8 @@ class ModelStore:
         except ModelError:
             return None
 
-    def _no_current(self) -> str:
+    def no_current(self) -> str:
+        """Return what to say where no version is current."""
         if versions := self.versions():
             return (
                 f"none of the models in {self.root} is current: `nextreel models list` says why; "

@@ -40,8 +40,12 @@ ERRORS: Responses = {
         (403, "the key's role does not allow it"),
         (422, "something asked for cannot be"),
         (429, "too many requests"),
-        (503, "no model yet, or Kafka does not answer"),
+        (503, "no model yet, or it is being loaded, or Kafka does not answer"),
     )
+}
+ERRORS[400] = {
+    "description": "no request of HTTP's, as where the address is far too long",
+    "content": {"text/plain": {"schema": {"type": "string"}}},
 }
 #: What is said besides to requests that have a body.
 _BODY: Responses = {

@@ -54,6 +54,7 @@ class Serving:
         self._store = ModelStore(settings.models)
         self._in_use: _InUse | None = None
         self._refused = ""
+        self._tried: str | None = None  # the last version that was looked at; "" where there was none yet
         self._writer: Writer | None = None
         self._writer_lock = threading.Lock()
         self._stopping = threading.Event()
@@ -95,7 +96,8 @@ class Serving:
     def not_ready(self) -> str:
         """Return why nobody should ask yet; empty where they may."""
         if self._in_use is None:
-            return self._refused or "there is no model yet: `nextreel train` makes one"
+            none = "there is no model yet: `nextreel train` makes one"
+            return self._refused or (none if self._tried == "" else "the model is being loaded")
         follower = self._in_use.follower
         if not follower.is_alive():
             return "following the topics has stopped"
@@ -136,15 +138,17 @@ class Serving:
         return self.versions()
 
     def _watch(self) -> None:
-        tried = None
         while not self._stopping.is_set():
             try:
                 current = self._store.current()
-                if current is not None and current != tried:
-                    tried = current
+                if current is None and self._tried is None:
+                    self._tried = ""
+                    _LOG.warning("%s", self.not_ready())
+                elif current is not None and current != self._tried:
+                    self._tried, self._refused = current, ""
                     self._take(current)
             except Exception as error:  # a version that is damaged in whatever way is refused, and watching goes on
-                self._refused = f"model {tried} cannot be used: {error}"
+                self._refused = f"model {self._tried} cannot be used: {error}"
                 self.metrics.refused.inc()
                 _LOG.error("%s", self._refused, exc_info=not isinstance(error, ModelError | OSError))
             self._tell()

@@ -17,6 +17,7 @@ from nextreel.settings.sections import (
     UpkeepSettings,
     UpSettings,
     VersionsSettings,
+    url_of,
 )
 from nextreel.settings.sources import PREFIX, load, variable_of
 from nextreel.settings.toml import as_toml
@@ -41,5 +42,6 @@ __all__ = [
     "VersionsSettings",
     "as_toml",
     "load",
+    "url_of",
     "variable_of",
 ]

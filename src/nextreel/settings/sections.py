@@ -58,6 +58,15 @@ Since = Annotated[float | datetime, BeforeValidator(_since)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+#: Tables whose keys are other software's own dotted names, and whose values can be secrets.
+FREE_TABLES = (("kafka", "client"), ("spark", "conf"), ("ingest", "java_client"))
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL of a server at a host, which may be an address of IPv6, and a port."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 class Section(BaseModel):
     """A table of settings: immutable, and it refuses keys that it does not know."""
 
@@ -107,7 +116,10 @@ class IngestSettings(Section):
     connector: Literal["python", "jvm"] = Field("python", description="Kafka through Python, or Spark's own connector")
     packages: str = Field(
         "org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0",
-        description="Maven coordinates for connector = jvm",
+        description="Maven coordinates for connector = jvm; not asked for where spark.conf.spark.jars names JARs",
+    )
+    java_client: dict[str, SecretStr] = Field(
+        default_factory=dict, description="settings of Kafka's Java client for connector = jvm, over kafka.client"
     )
     starting_offsets: Literal["earliest", "latest"] = Field("earliest", description="where a new checkpoint begins")
     max_offsets_per_trigger: Positive = Field(500_000, description="most messages in one micro-batch")

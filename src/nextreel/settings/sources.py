@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from nextreel.errors import SettingsError
-from nextreel.settings.sections import Settings
+from nextreel.settings.sections import FREE_TABLES, Settings
 
 PREFIX = "NEXTREEL_"
 #: Variables that ``./run`` itself reads.
@@ -24,9 +24,6 @@ _OUTSIDE = {"NEXTREEL_CONFIG", "NEXTREEL_VENV"}
 
 #: Variables that Kubernetes and Docker links give every container beside a service named nextreel.
 _SERVICE_LINK = re.compile(r"NEXTREEL_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
-
-#: Tables whose keys are other software's own dotted names.
-_FREE_TABLES = (("kafka", "client"), ("spark", "conf"))
 
 
 def load(
@@ -58,7 +55,7 @@ def load(
 
 def variable_of(key: str) -> str:
     """Return the environment variable that sets a key; of a free table, the one that sets an entry of it."""
-    entry = "_<NAME>" if tuple(key.split(".")) in _FREE_TABLES else ""
+    entry = "_<NAME>" if tuple(key.split(".")) in FREE_TABLES else ""
     return PREFIX + key.replace(".", "_").upper() + entry
 
 
@@ -75,7 +72,7 @@ def _from_file(file: Path | None, origins: dict[str, str]) -> dict[str, Any]:
         values = tomllib.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"the settings file {file} cannot be read: {error}") from None
-    for section, table in _FREE_TABLES:
+    for section, table in FREE_TABLES:
         within = values.get(section)
         if isinstance(within, dict) and isinstance(within.get(table), dict):
             within[table] = dict(_flat(within[table]))
@@ -112,7 +109,7 @@ def _key_of_variable(name: str) -> tuple[str, ...]:
 
 
 def _key_of_flag(dotted: str) -> tuple[str, ...]:
-    for section, table in _FREE_TABLES:
+    for section, table in FREE_TABLES:
         prefix = f"{section}.{table}."
         if dotted.startswith(prefix):
             return section, table, dotted.removeprefix(prefix)
@@ -159,12 +156,12 @@ def _kind(section: str, given: Any) -> str:
 
 def _may_hold_secrets(key: str) -> bool:
     """Tell whether a key is a free table, lies in one or holds one: what it was given is not for showing."""
-    tables = [".".join(table) + "." for table in _FREE_TABLES]
+    tables = [".".join(table) + "." for table in FREE_TABLES]
     return any(table.startswith(f"{key}.") or key.startswith(table) for table in tables)
 
 
 def _advice(key: str) -> str:
-    if tuple(key.split(".")) not in _FREE_TABLES:
+    if tuple(key.split(".")) not in FREE_TABLES:
         return ""
     return f"; set its entries one by one, as {variable_of(key)}=… or --set {key}.<name>=…"
 

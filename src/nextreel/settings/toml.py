@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nextreel.settings.sections import Settings
+from nextreel.settings.sections import FREE_TABLES, Settings
 
-#: Tables that can hold secrets: what is in them stays where it is.
-_KEPT_BACK = {"kafka": {"client"}, "spark": {"conf"}}
+#: What can hold secrets stays where it is.
+_KEPT_BACK = {section: {table} for section, table in FREE_TABLES}
 
 
 def as_toml(settings: Settings, always: Iterable[str] = ()) -> str:
     """Return the settings that are not the defaults as TOML, which `nextreel.settings.load` reads to the same.
 
-    Those of ``always``, by names as ``train.factors``, are written whatever they are, ``kafka.client`` and
-    ``spark.conf``, which can hold secrets, never: where there are any, a comment says so.
+    Those of ``always``, by names as ``train.factors``, are written whatever they are, those of `FREE_TABLES`, which can
+    hold secrets, never: where there are any, a comment says so.
     """
     values = settings.model_dump(exclude_defaults=True, exclude_none=True, exclude=_KEPT_BACK)
     for name in always:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
 
@@ -16,17 +15,6 @@ from nextreel.train.job import Training, train
 
 #: How often the lake is looked at.
 _LOOK_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Due:
-    """Why it is time to train."""
-
-    new_messages: int
-    seconds: float
-
-    def __str__(self) -> str:
-        return f"{self.new_messages:,} messages more, {self.seconds:,.0f} s after the last training began"
 
 
 def keep_training(
@@ -46,10 +34,10 @@ def keep_training(
     seen, began = reached_by_current(store), time.monotonic()
     while not wait(_LOOK_SECONDS):
         held = _messages(committed_offsets(lake))
-        why = is_due(settings, Due(held - seen, time.monotonic() - began), store.current() is None)
+        why = why_train(settings, held - seen, time.monotonic() - began, store.current() is None)
         if why is None:
             continue
-        tell(str(why))
+        tell(why)
         began = time.monotonic()
         try:
             training = train(spark, warm, tell)
@@ -62,11 +50,16 @@ def keep_training(
         seen = held
 
 
-def is_due(settings: Settings, since: Due, is_first: bool) -> Due | None:
-    """Return why it is time to train; None where it is not."""
-    enough = 0 < settings.up.train_after_events <= since.new_messages
-    long_ago = since.seconds >= settings.up.train_every_seconds
-    return since if since.new_messages > 0 and (is_first or enough or long_ago) else None
+def why_train(settings: Settings, new_messages: int, seconds: float, is_first: bool) -> str | None:
+    """Return why it is time to train, ``seconds`` after the last time; None where it is not."""
+    if new_messages <= 0:
+        return None
+    if is_first:
+        return f"{new_messages:,} messages, and no model yet"
+    enough = 0 < settings.up.train_after_events <= new_messages
+    if enough or seconds >= settings.up.train_every_seconds:
+        return f"{new_messages:,} messages that the current model has not seen"
+    return None
 
 
 def reached_by_current(store: ModelStore) -> int:

@@ -126,7 +126,8 @@ def _grounds(new: Figures, old: Figures | None, settings: VersionsSettings) -> s
 def _too_little(new: Figures, settings: VersionsSettings) -> str:
     if new.simulated:
         return "only simulated ratings were held out"
-    return f"only {new.n_users} users had held-out ratings to find, of {settings.min_users} that a judgement takes"
+    users = f"{new.n_users} user{'' if new.n_users == 1 else 's'}"
+    return f"only {users} had held-out ratings to find, of {settings.min_users} that a judgement takes"
 
 
 def _measured(group: dict[str, Any], who: str, metric: str) -> float:

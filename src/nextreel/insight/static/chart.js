@@ -9,6 +9,9 @@ const COLOURS = {
   dark: ["#a593ff", "#ff9d5c", "#4fd1bd", "#f08bd0", "#e5c453", "#74b4ff", "#a5abc0", "#ff9a92"],
 };
 const SERIES = 8;
+const OURS = "nextreel";
+const MOST_DAYS = 20_000;
+const SEGMENTS = ["new", "light", "medium", "heavy", "all"];
 const COHORTS = 18; // that have their names beside them
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -128,17 +131,19 @@ function linesOf(chart, data, metrics) {
   const text = told(chart, data, metrics);
   const places = [...new Map(data.rows.map((row) => [asText(row[0]), row[0]])).values()];
   places.sort((a, b) => (a > b ? 1 : a < b ? -1 : 0));
+  const isTime = fillGaps(chart.by[0], places);
   const unit = metrics[chart.metrics[0]].unit;
   const drawn = chart.metrics.map((name, n) => ({ name: metrics[name].title, n })).filter(({ n }) => metrics[chart.metrics[n]].unit === unit);
   const split = chart.by.length > 1 ? seriesOf(data.rows) : drawn;
   const series = split.map(({ name, key, n = 0 }) => {
     const own = new Map(data.rows.filter((row) => key === undefined || asText(row[1]) === key).map((row) => [asText(row[0]), row]));
     return {
-      id: name, name: cut(name), type: "line", symbolSize: 7, showSymbol: places.length < 60, connectNulls: true,
+      id: name, name: cut(name), type: "line", symbolSize: 7, showSymbol: places.length < 60, connectNulls: !isTime,
       data: places.map((place) => {
         const row = own.get(asText(place));
         const value = row?.[chart.by.length + n] ?? null;
-        return value === null ? { value } : { ...item(chart, row, value, text), itemStyle: {} };
+        if (value === null) return { value: isTime && unit === "count" ? 0 : null };
+        return { ...item(chart, row, value, text), itemStyle: {} };
       }),
     };
   });
@@ -149,16 +154,31 @@ function linesOf(chart, data, metrics) {
     xAxis: category(places.map((place) => called(chart.by[0], place, data.labels)), { boundaryGap: places.length < 3 }),
     yAxis: amount(unit, { scale: ["stars", "score"].includes(unit) }),
     legend: series.length > 1 ? { type: "scroll", top: 0, textStyle: axisText(), pageTextStyle: axisText() } : { show: false },
-    grid: { left: 8, right: 24, top: series.length > 1 ? 36 : 16, bottom: 8, containLabel: true },
+    grid: { left: 8, right: chart.by[0] === "version" ? 56 : 24, top: series.length > 1 ? 36 : 16, bottom: 8, containLabel: true },
     series,
   };
 }
 
-// The greatest of what a second dimension tells apart.
+// Put in the days, or months, on which nothing happened, so that equal times are equally long; tell whether it is time.
+function fillGaps(by, places) {
+  const [form, step] = { date: [10, (at) => at.setUTCDate(at.getUTCDate() + 1)], month: [7, (at) => at.setUTCMonth(at.getUTCMonth() + 1)] }[by] ?? [];
+  if (!form) return false;
+  const last = places.at(-1);
+  const at = new Date(`${places.find((place) => place !== null)}-01`.slice(0, 10));
+  if (Number.isNaN(at.getTime()) || (Date.parse(last) - at) / 86_400_000 > MOST_DAYS) return true;
+  const unknown = places.filter((place) => place === null);
+  places.length = 0;
+  places.push(...unknown);
+  for (; at.toISOString().slice(0, form) <= last; step(at)) places.push(at.toISOString().slice(0, form));
+  return true;
+}
+
+// The greatest of what a second dimension tells apart; of recommenders, ours first, so that each has its colour.
 function seriesOf(rows) {
   const sums = new Map();
   for (const row of rows) sums.set(asText(row[1]), (sums.get(asText(row[1])) ?? 0) + (row[2] ?? 0));
   const kept = [...sums].filter(([, sum]) => sum > 0).sort((a, b) => b[1] - a[1]).slice(0, SERIES);
+  if (sums.has(OURS)) kept.sort(([a], [b]) => (b === OURS) - (a === OURS) || (a < b ? -1 : 1));
   return kept.map(([key]) => ({ name: key || "unknown", key }));
 }
 
@@ -197,7 +217,8 @@ function cohorts(chart, data, metrics) {
     `${row[0]}, month ${row[1]}\n${figure(row[2], "share")}: ${row[3]} of ${data.wholes[row[0]]} users`;
   const option = heatmap({ ...chart, metrics: chart.metrics }, { ...data, rows }, metrics);
   option.visualMap = scale(1, "share");
-  const [ys, xs] = [0, 1].map((n) => [...new Set(rows.map((row) => row[n]))].sort((a, b) => (a > b ? 1 : -1)));
+  const ys = [...new Set(rows.map((row) => row[0]))].sort((a, b) => (a > b ? 1 : -1));
+  const xs = Array.from({ length: 1 + Math.max(0, ...rows.map((row) => row[1])) }, (_, month) => month);
   option.xAxis = category(xs.map(String), { name: "months", nameLocation: "middle", nameGap: 24, nameTextStyle: axisText() });
   option.yAxis = category(ys, { inverse: true, axisLabel: { interval: Math.ceil(ys.length / COHORTS) - 1 } });
   option.series[0].data = rows.map((row) => ({
@@ -232,12 +253,13 @@ function funnel(chart, data, metrics) {
       data: rows.map((row) => ({ value: row[1], tooltip: { formatter: () => text(row) } })),
       label: { show: true, position: "right", color: css("--quiet"), formatter: (p) => text(rows[p.dataIndex]).split(": ")[1] },
     }],
-    grid: { left: 8, right: 110, top: 16, bottom: 8, containLabel: true },
+    grid: { left: 8, right: 140, top: 16, bottom: 8, containLabel: true },
   };
 }
 
 function intervals(chart, data, metrics) {
   const rows = data.rows.filter((row) => row[1] !== null);
+  if (chart.by[0] === "segment") rows.sort((a, b) => SEGMENTS.indexOf(a[0]) - SEGMENTS.indexOf(b[0]));
   const text = (row) =>
     `${called(chart.by[0], row[0])}: ${figure(row[1], "score")}` +
     (row[2] === null ? "" : `\n95 % interval ${figure(row[2], "score")} to ${figure(row[3], "score")}`);

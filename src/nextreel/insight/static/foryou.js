@@ -6,7 +6,7 @@ import { go, settle, state } from "./state.js";
 
 const COUNT = 14;
 // An event is in the next answer within a tenth of a second; where the machine is busy it may take longer.
-const LOOKS_MS = [120, 250, 500, 1000, 2000];
+const LOOKS_MS = [120, 250, 500, 1000, 2000, 4000, 8000];
 
 export class ForYou {
   constructor(place) {
@@ -145,7 +145,8 @@ export class ForYou {
     const [, , top] = rows[0];
     if (document.activeElement !== this.input) this.input.value = state.person ? (this.names.get(state.person) ?? state.person) : "";
     for (const button of this.place.querySelectorAll("[data-genre]")) button.setAttribute("aria-pressed", String(state.likes.includes(button.dataset.genre)));
-    this.about.textContent = `${STRATEGIES[top.strategy] ?? top.strategy}; model ${top.model}`;
+    const unknown = state.person && top.strategy === "popular" ? `nothing is known of ${state.person}'s taste: ` : "";
+    this.about.textContent = `${unknown}${STRATEGIES[top.strategy] ?? top.strategy}; model ${top.model}`;
     this.rows.replaceChildren(...rows.filter(([, , answer]) => answer.items.length).map((row) => this.#reel(...row)));
     if (!this.rows.children.length) this.rows.append(el("p", { class: "empty" }, "There is nothing to recommend yet."));
     this.shown = shownOf(top);

@@ -68,8 +68,11 @@ function tabs(names) {
   if (!place.children.length) place.append(...Object.entries(names).map(([name, title]) => tab(name, title)));
   for (const link of place.querySelectorAll("a")) {
     link.href = address({ view: link.dataset.view });
-    if (link.dataset.view === state.view) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.dataset.view !== state.view) link.removeAttribute("aria-current");
+    else if (!link.hasAttribute("aria-current")) {
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ inline: "nearest", block: "nearest" }); // on a phone the last ones are out of sight
+    }
   }
 }
 

@@ -11,6 +11,7 @@ const CHARTS = [
   ["durations", "Seconds a micro-batch takes", "", [["seconds", "seconds"]]],
   ["lag", "Kafka lag, messages", "after each micro-batch", [["users", "lag_users"], ["movies", "lag_movies"], ["series", "lag_series"], ["interactions", "lag_interactions"]]],
 ];
+const IDLE_MS = 10_000;
 const VS = ["volume", "velocity", "variety", "veracity", "value"];
 
 export class Pipeline {
@@ -20,7 +21,7 @@ export class Pipeline {
     this.plots = new Map();
     const cards = CHARTS.map(([name, title, note]) => {
       const plot = el("div", { class: "plot", role: "img", "aria-label": title });
-      const none = el("p", { class: "empty", hidden: true }, "No micro-batch of the last quarter of an hour is recorded.");
+      const none = el("p", { class: "empty", hidden: true }, "No micro-batch of the last quarter of an hour is recorded; new ones appear within a minute.");
       this.plots.set(name, { plot, none });
       return el("section", { class: "card half", "data-chart": name }, el("h3", {}, title), note && el("p", { class: "note" }, note), plot, none);
     });
@@ -63,7 +64,7 @@ export class Pipeline {
     this.figures.replaceChildren(...told.map(([title, value]) => el("section", { class: "figure" }, el("h3", {}, title), el("strong", {}, value))));
     for (const [name, , , series] of CHARTS) this.#plot(name, series, batches);
     fill(this.tables.quarantine, ["Reason", "Messages", "Examples"], (quarantine ?? []).map((each) => [
-      el("div", {}, el("b", {}, each.reason), el("p", { class: "note" }, `${each.means}. ${each.remedy}.`)),
+      el("div", {}, el("b", {}, each.reason), el("p", { class: "note" }, `${each.means}. ${each.remedy.charAt(0).toUpperCase()}${each.remedy.slice(1)}.`)),
       number(figure(each.messages, "count")), el("div", {}, ...each.examples.map((e) => el("pre", { title: e.place }, `${e.detail}: ${e.start}`))),
     ]), "Nothing is in quarantine.");
     fill(this.tables.lake, ["Table", "Rows", "Files", "Size"], status.tables.map((t) => [
@@ -93,10 +94,19 @@ export class Pipeline {
       legend: wanted.length > 1 ? { top: 0, textStyle: text } : { show: false },
       tooltip: { trigger: "axis", renderMode: "richText", confine: true, backgroundColor: css("--card"), textStyle: { color: css("--text") } },
       xAxis: { type: "time", ...around(batches), axisLabel: { ...text, hideOverlap: true }, splitLine: { show: false } },
-      yAxis: { type: "value", axisLabel: { ...text, hideOverlap: true }, splitLine: { lineStyle: { color: css("--line") } }, splitNumber: 4 },
-      series: wanted.map(([label, column]) => ({ id: column, name: label, type: "line", showSymbol: batches.length < 3, data: batches.map((b) => [Date.parse(b.committed_at), b[column]]) })),
+      yAxis: { type: "value", minInterval: name === "lag" ? 1 : 0, axisLabel: { ...text, hideOverlap: true }, splitLine: { lineStyle: { color: css("--line") } }, splitNumber: 4 },
+      series: wanted.map(([label, column]) => ({ id: column, name: label, type: "line", showSymbol: batches.length < 3, data: points(batches, column) })),
     });
   }
+}
+
+// A line ends where nothing came for a while, and begins anew.
+function points(batches, column) {
+  const at = batches.map((batch) => Date.parse(batch.committed_at));
+  return batches.flatMap((batch, n) => {
+    const point = [at[n], batch[column]];
+    return n && at[n] - at[n - 1] > IDLE_MS ? [[(at[n] + at[n - 1]) / 2, null], point] : [point];
+  });
 }
 
 // The time that micro-batches are from, and half a minute at either end: one alone would be told as a day.
@@ -118,7 +128,7 @@ function fill(place, head, rows, none) {
   const open = place.scrollTop;
   const cells = (row) => row.map((cell) => (cell instanceof HTMLTableCellElement ? cell : el("td", {}, cell)));
   place.replaceChildren(el("table", {},
-    el("thead", {}, el("tr", {}, ...head.map((each) => el("th", { scope: "col" }, each)))),
+    el("thead", {}, el("tr", {}, ...head.map((each, n) => el("th", { scope: "col", class: rows[0][n]?.className ?? "" }, each)))),
     el("tbody", {}, ...rows.map((row) => el("tr", {}, ...cells(row))))));
   place.scrollTop = open;
 }
