@@ -27,7 +27,7 @@ ORDER = (
     "recommendation_model",
     "explore_lake_and_factors",
 )
-_SECONDS = 300
+_SECONDS = 1200  # for a cell that hangs: a busy machine is no failure
 #: What a notebook says of its kernel: no version of Python, no name of an environment.
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -39,7 +39,14 @@ def execute(name: str, environment: dict[str, str]) -> nbformat.NotebookNode:
     """Run a notebook from top to bottom in a process of its own. Raises what nbclient raises where a cell fails."""
     notebook = nbformat.read(HERE / f"{name}.ipynb", as_version=4)
     folder = {"metadata": {"path": str(HERE)}}
-    client = NotebookClient(notebook, timeout=_SECONDS, kernel_name="python3", resources=folder, record_timing=False)
+    client = NotebookClient(
+        notebook,
+        timeout=_SECONDS,
+        startup_timeout=_SECONDS,
+        kernel_name="python3",
+        resources=folder,
+        record_timing=False,
+    )
     client.execute(env=environment)
     return stripped(notebook)
 

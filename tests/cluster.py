@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +13,11 @@ from typing import Any, Self
 import psutil
 import pyspark
 from tests.processes import kill, tree
+from tests.waiting import until
 
 from nextreel.java import find_java, launcher_home
 from nextreel.lake.session import _JVM_OPTIONS
 
-_DEADLINE_SECONDS = 120.0
 #: What these JVMs do is over as soon as what a session on one machine does.
 SHORT_LIVED = " ".join(_JVM_OPTIONS)
 _CLASS = "org.apache.spark.deploy"
@@ -84,18 +83,19 @@ class Cluster:
         return self._folder / f"{name}.log"
 
     def _told(self, name: str, pattern: str) -> str:
-        deadline = time.monotonic() + _DEADLINE_SECONDS
-        while time.monotonic() < deadline:
-            if found := re.search(pattern, self._log(name).read_text("utf-8", "replace")):
-                return found.group(found.re.groups)
-            time.sleep(0.1)
-        raise AssertionError(f"no {pattern!r} from {name}: {self._log(name).read_text()[-2000:]}")
+        log = self._log(name)
+        found = until(
+            lambda: re.search(pattern, log.read_text("utf-8", "replace")),
+            lambda: f"no {pattern!r} from {name}: {log.read_text('utf-8', 'replace')[-2000:]}",
+        )
+        assert found
+        return found.group(found.re.groups)
 
 
 def lose(process: subprocess.Popen[Any]) -> None:
     """Have a process and all below it end as if their machine had lost its power."""
     kill(process)
-    process.wait(30)
+    process.wait()
 
 
 def _executors(worker: subprocess.Popen[Any]) -> list[psutil.Process]:

@@ -1,13 +1,13 @@
 """Finds the processes that a command has started, and ends them; any of them may end meanwhile."""
 
 import subprocess
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.waiting import until
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -38,13 +38,16 @@ def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
 
 def child(of: subprocess.Popen[Any], argument: str, program: str = "") -> psutil.Process:
     """Wait until a process below ``of`` has this argument, and is this program if one is given; return it."""
-    deadline = time.monotonic() + 180  # a first start, beside others
-    while of.poll() is None and time.monotonic() < deadline:
+
+    def found() -> psutil.Process | None:
+        assert of.poll() is None, f"{of.args!r} did not start {argument} (exit code {of.returncode})"
         for process in tree(of.pid)[1:]:
             with suppress(psutil.Error):  # it has ended meanwhile
                 command = process.cmdline()
                 if argument in command and program in ("", Path(command[0]).name):
                     return process
-        time.sleep(0.05)
-    of.kill()
-    raise AssertionError(f"{of.args!r} did not start {argument} (exit code {of.returncode})")
+        return None
+
+    started = until(found, lambda: f"{of.args!r} does not start {argument}")
+    assert started
+    return started

@@ -41,7 +41,7 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "nextreel", *arguments],
         env=os.environ | {"NEXTREEL_HOME": str(home), "NEXTREEL_KAFKA_BOOTSTRAP": "127.0.0.1:1"},
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True,
     )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def test_a_jvm_that_is_killed_is_told_in_a_line(settings: Settings) -> None:
         try:
             child(ingest, "nextreel.workers")
             child(ingest, "org.apache.spark.deploy.SparkSubmit").kill()
-            _, stderr = ingest.communicate(timeout=60)
+            _, stderr = ingest.communicate()
         finally:
             ingest.kill()
     assert ingest.returncode == 1

@@ -158,7 +158,6 @@ def test_workers_python_has_nothing_of_ours() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_who_asks_for_more_than_a_worker_has_is_told(cluster: Cluster, tmp_path: Path) -> None:
     script = """if True:
         import sys
@@ -189,7 +188,6 @@ def ingested(cluster: Cluster, archive: Path, filled: dict[str, str], home: Path
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_a_worker_is_killed_while_it_ingests(ingested: dict[str, Any], home: Path, n_clustered: int) -> None:
     assert ingested["rows"] == {"users": 2000, "movies": 600, "series": 300, "interactions": n_clustered}
     places = [read_places(file) for file in Lake(home / "lake").files("interactions")]
@@ -197,7 +195,6 @@ def test_a_worker_is_killed_while_it_ingests(ingested: dict[str, Any], home: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("ingested")
 def test_a_worker_is_killed_while_it_trains(
     cluster: Cluster, archive: Path, filled: dict[str, str], home: Path, tmp_path: Path

@@ -7,11 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +20,7 @@ import psutil
 import pyarrow.dataset as ds
 import pytest
 from tests.processes import tree
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ class RunningDemo:
         """Wait for its end, which is to be a good one; return what it has printed."""
         code = self.process.wait()
         for reader in self._readers:
-            reader.join(10)
+            reader.join()
         assert code == 0, self.output
         return "".join(self._printed)
 
@@ -63,13 +63,18 @@ class RunningDemo:
     def output(self) -> str:
         return "".join(self.lines)
 
-    def watch(self, seconds: float, text: str = "\0") -> None:
+    def watch(self, text: str = "\0") -> None:
         """Measure until the process ends or ``text`` is printed."""
-        deadline = time.monotonic() + seconds
-        while self.process.poll() is None and text not in self.output:
-            assert time.monotonic() < deadline, f"still not done after {seconds:.0f} s:\n{self.output}"
+        self.until(lambda: self.process.poll() is not None or text in self.output)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Measure until something is so."""
+
+        def is_so() -> bool:
             self.measure()
-            time.sleep(0.2)
+            return true()
+
+        until(is_so, lambda: self.output, pause=0.2)
 
     def measure(self) -> None:
         resident = 0
@@ -99,7 +104,7 @@ def demo_in(tmp_path: Path) -> Iterator[list[RunningDemo]]:
 def test_real_ratings_become_recommendations(tmp_path: Path, movielens_small: Path, demo_in: list[RunningDemo]) -> None:
     demo = RunningDemo(tmp_path, "--once", "--json", "--movielens", str(movielens_small))
     demo_in.append(demo)
-    demo.watch(300)
+    demo.watch()
     found = json.loads(demo.ended())
     assert demo.peak < FOUR_GB
 
@@ -135,34 +140,28 @@ def test_real_ratings_become_recommendations(tmp_path: Path, movielens_small: Pa
 def test_synthetic_world_goes_on_until_ctrl_c(tmp_path: Path, demo_in: list[RunningDemo]) -> None:
     demo = RunningDemo(tmp_path)
     demo_in.append(demo)
-    demo.watch(300, "Ctrl-C ends it")
+    demo.watch("Ctrl-C ends it")
     assert "120,000" in demo.output, demo.output
     assert "unknown type" in demo.output, "the broken messages are in quarantine, by reason"
     lake = tmp_path / "demo" / "lake"
     files = len(list(lake.glob("interactions/*/*.parquet")))
-    deadline = time.monotonic() + 60
-    while len(list(lake.glob("interactions/*/*.parquet"))) <= files:
-        assert time.monotonic() < deadline, "events keep coming, and none reaches the lake"
-        demo.measure()
-        time.sleep(0.2)
+    demo.until(lambda: len(list(lake.glob("interactions/*/*.parquet"))) > files)
     told = dict(line.split() for line in demo.lines if " http://127.0.0.1:" in line)
     url = told["API"]
     user = urlsplit(url).path.split("/")[3]
     assert lists_of(tmp_path)[user]
-    deadline = time.monotonic() + 60
-    while (answer := asked(url))[0] != 200 or asked(url.replace(urlsplit(url).path, "/readyz"))[0] != 200:
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.2)
-    assert len(answer[1]["items"]) == 10
+    until(lambda: asked(url.replace(urlsplit(url).path, "/readyz"))[0] == 200)
+    answer = asked(url)
+    assert (answer[0], len(answer[1]["items"])) == (200, 10)
     assert all("reason" in item for item in answer[1]["items"])
-    with urllib.request.urlopen(told["dashboard"], timeout=10) as page:
+    with urllib.request.urlopen(told["dashboard"]) as page:
         assert b"<title>nextreel" in page.read()
     assert demo.peak < FOUR_GB
 
     os.killpg(demo.process.pid, signal.SIGINT)
-    assert demo.process.wait(60) == 130, demo.output
+    assert demo.process.wait() == 130, demo.output
     assert "Traceback" not in demo.output
-    gone, left = psutil.wait_procs(demo.seen, timeout=10)
+    gone, left = psutil.wait_procs(demo.seen, timeout=30)
     assert not left, f"left behind: {left}"
     assert (tmp_path / "demo" / "exports" / "final_recommendations.csv").exists()
     assert gone
@@ -179,7 +178,7 @@ def lists_of(home: Path) -> dict[str, list[str]]:
 
 def asked(url: str) -> tuple[int, Any]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, error.read()
@@ -190,7 +189,7 @@ def asked(url: str) -> tuple[int, Any]:
 def test_a_directory_without_ratings_is_refused(tmp_path: Path, demo_in: list[RunningDemo]) -> None:
     demo = RunningDemo(tmp_path, "--once", "--movielens", str(tmp_path / "nothing"))
     demo_in.append(demo)
-    demo.watch(120)
+    demo.watch()
     assert demo.process.wait() == 2
     assert "ratings.csv" in demo.output
     assert "Traceback" not in demo.output

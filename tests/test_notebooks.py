@@ -46,7 +46,7 @@ def environment(bootstrap: str, tmp_path: Path) -> dict[str, str]:
 def run(environment: dict[str, str], output: Path, *names: str) -> Settings:
     """Execute notebooks, which must not fail, and save them elsewhere; returns the settings they had."""
     command = [sys.executable, str(FOLDER / "execute.py"), "--output", str(output), *names]
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=360)
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert ran.stdout.split() == list(names or ORDER)
     return load(environ={n: v for n, v in environment.items() if n.startswith("NEXTREEL_")})

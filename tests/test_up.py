@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -17,12 +16,12 @@ from typing import Any
 import psutil
 import pytest
 from tests.processes import kill, tree
+from tests.waiting import until
 
 from nextreel.up import embedded
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 180.0
 GENRES = ("Drama", "War", "Comedy")
 
 
@@ -66,7 +65,7 @@ class Running:
             self.urls[-1] + path, data, {"Content-Type": "application/json"}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
@@ -74,11 +73,14 @@ class Running:
             return 0, str(error)
 
     def until(self, true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + SECONDS
-        while not true():
-            assert time.monotonic() < deadline, "".join(self.lines)
-            assert self.process.poll() is None, "".join(self.lines)
-            time.sleep(0.1)
+        def told() -> str:
+            return "".join(self.lines)
+
+        def is_so() -> bool:
+            assert self.process.poll() is None, told()
+            return true()
+
+        until(is_so, told, pause=0.1)
 
     def pid(self, name: str) -> int | None:
         try:
@@ -128,7 +130,7 @@ def test_the_whole_system(running: Running) -> None:
     )
     # Nobody else keeps another system running in the same home.
     second = Running(running.home)
-    assert second.process.wait(SECONDS) == 1
+    assert second.process.wait() == 1
     assert running.pid("serve") is not None
     # New events become a new model, and the server follows.
     write(running, range(15, 30), 8)
@@ -145,16 +147,16 @@ def test_the_whole_system(running: Running) -> None:
     everything = tree(running.process.pid)[1:]
     assert len(everything) > 4
     running.process.send_signal(signal.SIGINT)
-    assert running.process.wait(60) in (0, 130)
-    _, left = psutil.wait_procs(everything, timeout=10)
+    assert running.process.wait() in (0, 130)
+    _, left = psutil.wait_procs(everything, timeout=30)
     assert left == []
     assert not (running.home / "up.json").exists()
 
 
 def test_settings_that_a_part_refuses_end_all(tmp_path: Path) -> None:
     system = Running(tmp_path / "home", {"serve.host": "0.0.0.0"})
-    assert system.process.wait(SECONDS) == 2
-    system.reader.join(10)
+    assert system.process.wait() == 2
+    system.reader.join()
     assert any("which others may reach, and there are no keys" in line for line in system.lines)
     assert system.lines[-1] == "error: serve cannot run with these settings; what it said stands above\n"
 
@@ -164,8 +166,8 @@ def test_without_its_broker_it_ends_and_says_so(running: Running) -> None:
     everything = tree(running.process.pid)[1:]
     (broker,) = [p for p in psutil.Process(running.process.pid).children() if "tansu" in p.name()]
     broker.kill()
-    assert running.process.wait(SECONDS) == 1
-    _, left = psutil.wait_procs(everything, timeout=10)
+    assert running.process.wait() == 1
+    _, left = psutil.wait_procs(everything, timeout=30)
     assert left == []
-    running.reader.join(10)
+    running.reader.join()
     assert running.lines[-1].startswith("error: the embedded broker has ended")

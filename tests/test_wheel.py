@@ -37,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run([*command, "-w", out, source], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, "-w", out, source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (made,) = out.iterdir()
     return made
@@ -47,9 +47,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment with the wheel, and with the dependencies of this one; src is not on its path."""
     folder = tmp_path_factory.mktemp("installed") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     command = [sys.executable, "-m", "pip", "--python", str(folder), "install", "--quiet", "--no-index", "--no-deps"]
-    done = subprocess.run([*command, str(wheel)], capture_output=True, text=True, env=_environment(), timeout=120)
+    done = subprocess.run([*command, str(wheel)], capture_output=True, text=True, env=_environment())
     assert done.returncode == 0, done.stderr
     (libraries,) = {*folder.glob("lib/python3*/site-packages"), *folder.glob("Lib/site-packages")}
     ours = [path for path in site.getsitepackages() if Path(path).is_dir()]
@@ -104,7 +104,6 @@ def test_it_runs_from_an_empty_directory(installed: Path, tmp_path: Path) -> Non
             encoding="utf-8",
             cwd=tmp_path,
             env=_environment() | environment,
-            timeout=350,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -111,7 +111,7 @@ def interrupt_when_written(process: "subprocess.Popen[str]", file: Path, lines: 
         while process.poll() is None and not (file.exists() and file.read_text().count("\n") >= lines):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        return process.communicate(timeout=60)
+        return process.communicate()
     finally:
         process.kill()
 

@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from tests.ingest.crashing import IN_DRIVER, IN_WORKER
+from tests.waiting import until
 
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.events.faults import broken
@@ -29,7 +29,6 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"
 
 ROOT = Path(__file__).parents[2]
 WORLD = World(WorldConfig(n_users=500, n_movies=200, n_series=100, n_interactions=20_000))
-PATIENCE_SECONDS = 120.0
 
 Place = tuple[str, int, int]
 
@@ -132,26 +131,20 @@ class Ingest:
     def crash(self, point: str) -> None:
         """Wait until somebody has died at a fault point."""
         (self._faults / point).touch()
-        self._wait(lambda: not (self._faults / point).exists(), f"nobody came by {point!r}")
+        until(lambda: not (self._faults / point).exists(), lambda: f"nobody came by {point!r}")
 
     def dead(self) -> int:
         assert self._process is not None
-        return self._process.wait(PATIENCE_SECONDS)
+        return self._process.wait()
 
     def progress(self, lake: Lake) -> None:
         """Wait until two more micro-batches are committed."""
         assert self._process is not None
         before = max((int(p.stem) for p in lake.commits.glob("*.json")), default=-1)
-        self._wait(
+        until(
             lambda: max((int(p.stem) for p in lake.commits.glob("*.json")), default=-1) >= before + 2,
-            f"no micro-batch after {before}",
+            lambda: f"no micro-batch after {before}",
         )
-
-    def _wait(self, done: Callable[[], bool], otherwise: str) -> None:
-        until = time.monotonic() + PATIENCE_SECONDS
-        while not done():
-            assert time.monotonic() < until, otherwise
-            time.sleep(0.02)
 
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -198,7 +191,7 @@ def test_killed_in_every_phase_of_a_batch(settings: Settings, ingest: Ingest, n_
     finally:
         producer.stop()
         ingest.stop()
-    assert ingest.start("once").wait(PATIENCE_SECONDS) == 0
+    assert ingest.start("once").wait() == 0
     reader.stop()
 
     assert reader.wrong == []

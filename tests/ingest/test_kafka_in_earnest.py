@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 from pyspark.sql import DataFrame, Row, SparkSession
 from tests.kafka.proxy import Proxy, certificate, free_port, proxied_broker
+from tests.waiting import until
 
 from nextreel.events.contract import TABLES
 from nextreel.events.world import World, WorldConfig
@@ -63,7 +64,7 @@ def test_a_stream_lives_through_cuts_and_a_restart(spark: SparkSession, settings
     batches: list[int] = []
     query = start_ingest(spark, given, lambda batch: batches.append(batch.accepted))
     try:
-        wait(lambda: bool(batches))
+        until(lambda: bool(batches))
         cut = 0
         while cut <= 10:
             cut += proxy.cut()
@@ -71,9 +72,9 @@ def test_a_stream_lives_through_cuts_and_a_restart(spark: SparkSession, settings
             assert len(batches) < N / 1_000  # they were cut while there was something to read
         proxy.refuse(5.0)
         assert query.isActive
-        wait(lambda: sum(batches) >= N)
+        until(lambda: sum(batches) >= N)
         send(given, 5_000)
-        wait(lambda: sum(batches) >= N + 5_000)
+        until(lambda: sum(batches) >= N + 5_000)
         time.sleep(1.0)
         assert query.isActive
     finally:
@@ -81,13 +82,6 @@ def test_a_stream_lives_through_cuts_and_a_restart(spark: SparkSession, settings
     found = places(Lake(given.lake))
     assert set(found.values()) == {1}
     assert len(found) == sum(batches) == N + 5_000
-
-
-def wait(until: Callable[[], bool], seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -119,7 +113,7 @@ def test_the_plain_source_in_spark(spark: SparkSession, settings: Settings) -> N
     for i in range(100):
         headers = [("trace", b"%d" % i)] if i % 2 else None
         producer.produce(settings.kafka.users, b"%d" % i, key=b"k", partition=0, headers=headers)
-    assert producer.flush(30) == 0
+    producer.flush()
     spark.dataSource.register(KafkaSource)
     options = {"kafka.bootstrap.servers": settings.kafka.bootstrap, "subscribe": settings.kafka.users}
     stream = spark.readStream.format("nextreel_kafka").options(**options, maxBytesPerTrigger="30000").load()

@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import Producer
 from pyspark.sql import SparkSession
 from tests.ingest.test_metrics import scraped
+from tests.waiting import until
 
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.events.faults import broken
@@ -44,13 +45,12 @@ def send(settings: Settings) -> None:
 
 
 def wait_for(metrics_port: int, n: int) -> dict[tuple[str, str], float]:
-    deadline = time.monotonic() + 120
-    while True:
+    def messages() -> float:
         found = scraped(metrics_port)
-        if sum(v for (name, _), v in found.items() if name == "nextreel_ingest_messages_total") >= n:
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
+        return sum(v for (name, _), v in found.items() if name == "nextreel_ingest_messages_total")
+
+    until(lambda: messages() >= n, lambda: scraped(metrics_port), pause=0.2)
+    return scraped(metrics_port)
 
 
 @pytest.mark.slow
@@ -153,9 +153,7 @@ def test_kafka_is_asked_where_spark_says_nothing(settings: Settings, monkeypatch
     create_topics(settings.kafka)
     send(settings)
     with served(0) as metrics, Observer(settings, metrics) as observer:
-        deadline = time.monotonic() + 30
-        while observer.now.lag is None and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(lambda: observer.now.lag is not None)
         lag = observer.now.lag
     assert lag is not None
     assert sum(sum(partitions.values()) for partitions in lag.values()) == sum(SENT.values())

@@ -238,6 +238,6 @@ def test_a_second_ingest_on_the_same_lake_is_refused(spark: SparkSession, settin
         assert first.stdout.readline() == "started\n"
         with pytest.raises(LakeError, match="another process is writing"):
             start_ingest(spark, settings, available_now=True)
-        first.communicate(timeout=180)
+        first.communicate()
     assert_all_once(Lake(settings.lake), SENT)
     assert sum(b.accepted + b.rejected for b in ingest(spark, settings)) == 0

@@ -299,7 +299,7 @@ def test_killed_and_started_again(settings: Settings, moment: str, recorded: int
     users = settings.kafka.users
     lake = fill(settings, *(row(Place(users, 0, i), USER % i) for i in range(55)))
     arguments = [str(settings.home), settings.kafka.bootstrap, users, moment]
-    killed = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True, timeout=120)
+    killed = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert Replay(lake, settings.kafka).plan().already == recorded
     Replay(lake, settings.kafka).run()

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from pyspark.sql import SparkSession
+from tests.waiting import until
 
 from nextreel.events.world import World, WorldConfig
 from nextreel.ingest.query import start_ingest
@@ -29,9 +30,7 @@ def test_small_files_are_merged_while_the_stream_runs(
     producer, sent = EventProducer(settings.kafka), 0
     query = start_ingest(spark, settings.model_copy(update={"upkeep": upkeep}))
     try:
-        until = time.monotonic() + 90
         while not any(f.name.startswith("merged-") for f in lake.files("users")):
-            assert time.monotonic() < until
             producer.send(settings.kafka.users, WORLD.events("user", 0, 20))
             producer.flush()
             sent += 20
@@ -39,7 +38,7 @@ def test_small_files_are_merged_while_the_stream_runs(
     finally:
         query.stop()
     again = start_ingest(spark, settings, available_now=True)
-    assert again.awaitTermination(60)
+    again.awaitTermination()
     verdict = verify(lake, deep=True)
     assert (verdict.problems, verdict.messages) == ([], sent)
 
@@ -49,7 +48,4 @@ def test_the_thread_ends_with_its_query(spark: SparkSession, settings: Settings)
     query = start_ingest(spark, settings)
     assert "nextreel-upkeep" in {t.name for t in threading.enumerate()}
     query.stop()
-    until = time.monotonic() + 10
-    while "nextreel-upkeep" in {t.name for t in threading.enumerate()}:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    until(lambda: "nextreel-upkeep" not in {t.name for t in threading.enumerate()})

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Dialog, Page
+from tests.waiting import HANG_SECONDS
 
 from nextreel.insight.views import VIEWS
 
@@ -16,6 +17,7 @@ BROWSER = next((path for name in _BROWSERS if (path := shutil.which(name))), Non
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page is not looked at")
 
 CHARTED = [view.name for view in VIEWS]
+PATIENCE_MS = HANG_SECONDS * 1000
 EVERY_VIEW = ["foryou", *CHARTED, "pipeline"]
 
 
@@ -26,6 +28,7 @@ def browsing(browser: Browser, url: str, expected: str = "") -> Iterator[Page]:
     What it stores is its own. Nothing is wrong with messages that have ``expected`` in them.
     """
     shown = browser.new_page(viewport={"width": 1440, "height": 1000}, base_url=url, reduced_motion="reduce")
+    shown.set_default_timeout(PATIENCE_MS)
     wrong: list[str] = []
 
     def asked_of(dialog: Dialog) -> None:

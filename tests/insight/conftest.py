@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from tests.insight.browsing import BROWSER
+from tests.insight.browsing import BROWSER, PATIENCE_MS
 
 from nextreel.insight.warehouse import Warehouse
 from nextreel.settings import Settings
@@ -24,6 +24,6 @@ def browser() -> Iterator[Browser]:
     """One for a module, whose tests each have a page of their own."""
     with (
         sync_playwright() as started,
-        started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"]) as launched,
+        started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"], timeout=PATIENCE_MS) as launched,
     ):
         yield launched

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 from tests.insight.filling import GENRES, Filling, random_world
 from tests.serve.test_serve_process import server
+from tests.waiting import until
 
 from nextreel.app import create_app
 from nextreel.insight import routes
@@ -41,13 +41,6 @@ def asking(settings: Settings, filling: Filling) -> Iterator[TestClient]:
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         until(lambda: client.get("/v1/insight/views/content").json()["loaded"])
         yield client
-
-
-def until(true: Any, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_the_page_and_what_it_needs_come_from_here_alone(asking: TestClient) -> None:
@@ -187,7 +180,7 @@ def test_who_only_listens_leaves_room_for_those_who_ask(settings: Settings, fill
         until(lambda: status(f"{served.url}/healthz") == 200)
         with ExitStack() as listening:
             for _ in range(routes._STREAMS):
-                listening.enter_context(urlopen(f"{served.url}/v1/insight/changes", timeout=20)).readline()
+                listening.enter_context(urlopen(f"{served.url}/v1/insight/changes")).readline()
             assert status(f"{served.url}/v1/insight/changes") == 503
             assert status(f"{served.url}/v1/insight/views/content") == 200
         until(lambda: status(f"{served.url}/v1/insight/changes") == 200)
@@ -195,7 +188,7 @@ def test_who_only_listens_leaves_room_for_those_who_ask(settings: Settings, fill
 
 def status(url: str) -> int:
     try:
-        with urlopen(url, timeout=20) as answer:
+        with urlopen(url) as answer:
             return int(answer.status)
     except HTTPError as error:
         with error:

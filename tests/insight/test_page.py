@@ -17,6 +17,7 @@ from tests.ingest.ingesting import ingest
 from tests.insight.browsing import (
     CHARTED,
     EVERY_VIEW,
+    PATIENCE_MS,
     browsing,
     figure,
     needs_browser,
@@ -251,6 +252,7 @@ def test_a_view_that_there_is_not_is_the_first(page: Page, name: str) -> None:
 def test_pages_that_nobody_sees_leave_the_server_to_others(page: Page, served: Server) -> None:
     assert page.context.browser is not None
     with page.context.browser.new_context(base_url=served.url) as context:
+        context.set_default_timeout(PATIENCE_MS)
         hidden = [context.new_page() for _ in range(7)]
         for other in hidden:  # a browser has six connections to a server
             opened(other, "/?view=content")
@@ -407,6 +409,7 @@ def test_a_user_is_found_by_words(page: Page) -> None:
 
 def test_when_the_server_is_gone_the_page_says_that_figures_are_stale(browser: Browser, run: Settings) -> None:
     with browser.new_context() as context:
+        context.set_default_timeout(PATIENCE_MS)
         with server(run) as doomed:
             doomed.until("/v1/insight/views/content", lambda status, found: status == 200 and found["loaded"])
             shown = context.new_page()

@@ -46,7 +46,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(*command: Any, **more: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*map(str, command)], check=False, capture_output=True, text=True, timeout=120, **more)
+    return subprocess.run([*map(str, command)], check=False, capture_output=True, text=True, **more)
 
 
 def validated(tools: Path, project: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def test_they_are_created_once_with_their_partitions(settings: Settings, partiti
     wanted = [kafka.users, kafka.movies, kafka.series, kafka.interactions]
     assert create_topics(kafka) == dict.fromkeys(wanted, True)
     assert create_topics(kafka) == dict.fromkeys(wanted, False)
-    found = AdminClient(kafka.client_config).list_topics(timeout=10).topics
+    found = AdminClient(kafka.client_config).list_topics().topics
     assert {t: len(found[t].partitions) for t in wanted} == dict.fromkeys(wanted, partitions)
 
 
@@ -31,7 +31,7 @@ def test_only_the_missing_ones_are_created(settings: Settings) -> None:
         other.series: True,
         other.interactions: False,
     }
-    found = AdminClient(other.client_config).list_topics(timeout=10).topics
+    found = AdminClient(other.client_config).list_topics().topics
     assert [len(found[t].partitions) for t in (other.users, other.series)] == [settings.kafka.partitions, 5]
 
 
@@ -58,7 +58,7 @@ def test_ids_of_nothing(settings: Settings) -> None:
 def test_ids_of_a_topic_that_does_not_exist(settings: Settings) -> None:
     with pytest.raises(KafkaError, match=r"topic 'no-such-topic': .*`nextreel topics` creates the topics"):
         topic_ids(settings.kafka.client_config, ["no-such-topic"])
-    assert "no-such-topic" not in AdminClient(settings.kafka.client_config).list_topics(timeout=10).topics
+    assert "no-such-topic" not in AdminClient(settings.kafka.client_config).list_topics().topics
 
 
 def test_each_type_has_its_topic() -> None:

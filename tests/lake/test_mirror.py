@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -332,8 +331,6 @@ def test_a_store_that_does_not_answer(
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    begun = time.monotonic()
     done = run(tmp_path, address)
     assert done.exit_code == 1
     assert "error sending request" in done.stderr
-    assert time.monotonic() - begun < 60

@@ -48,7 +48,7 @@ def _started(code: str, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def answer(process: "subprocess.Popen[str]", told: str = "") -> list[str]:
-    out, error = process.communicate(told, timeout=120)
+    out, error = process.communicate(told)
     assert process.returncode == 0, error
     return out.split()
 
@@ -142,7 +142,7 @@ def test_readers_always_find_a_whole_current_while_versions_come_and_go(store: M
 @pytest.mark.parametrize("deed", ["save and promote", "save and refuse", "promote", "rollback", "prune"])
 def test_a_kill_at_any_step_leaves_the_old_current_or_the_new_one(tmp_path: Path, deed: str) -> None:
     command = [sys.executable, "-m", "tests.model.killing", str(tmp_path), deed]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert found["killed"] == found["old"] + found["new"] >= 8

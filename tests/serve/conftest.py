@@ -1,11 +1,11 @@
 """A server of a small model, over a real broker."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
 from tests.serve.living import live
+from tests.waiting import until
 
 from nextreel.app import create_app
 from nextreel.kafka.topics import create_topics
@@ -37,9 +37,6 @@ def client(served: Settings) -> Iterator[TestClient]:
         yield asking
 
 
-def until_ready(asking: TestClient, seconds: float = 30.0) -> None:
+def until_ready(asking: TestClient) -> None:
     """Wait for a server."""
-    deadline = time.monotonic() + seconds
-    while (answer := asking.get("/readyz")).status_code != 200:
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.05)
+    until(lambda: asking.get("/readyz").status_code == 200, lambda: asking.get("/readyz").text)

@@ -1,8 +1,6 @@
 """The REST API over a real broker: what it answers, and that events change the next answer."""
 
 import threading
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -11,15 +9,14 @@ import pytest
 from starlette.testclient import TestClient
 from tests.serve.conftest import until_ready
 from tests.serve.living import N_TITLES
+from tests.waiting import HANG_SECONDS, until
 
 from nextreel.app import create_app
 from nextreel.serve import serving
 from nextreel.settings import Settings
 
+
 #: Events take effect within a tenth of a second; a test machine may be busy.
-SECONDS = 20.0
-
-
 def ids(answer: Any) -> list[str]:
     assert answer.status_code == 200, answer.text
     return [item["content_id"] for item in answer.json()["items"]]
@@ -29,20 +26,13 @@ def recommended(client: TestClient, user: str, **parameters: Any) -> list[str]:
     return ids(client.get(f"/v1/users/{user}/recommendations", params=parameters))
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def interaction(client: TestClient, user: str, title: str, event: str = "rate", **more: Any) -> Any:
     return client.post("/v1/interactions", json={"user_id": user, "content_id": title, "event": event} | more)
 
 
 def test_while_a_model_is_loaded_it_is_said(served: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     may, load_live = threading.Event(), serving.load_live
-    monkeypatch.setattr(serving, "load_live", lambda *given: may.wait(SECONDS) and load_live(*given))
+    monkeypatch.setattr(serving, "load_live", lambda *given: may.wait(HANG_SECONDS) and load_live(*given))
     with TestClient(create_app(served), base_url="http://127.0.0.1") as asking:
         answer = asking.get("/v1/popular")
         assert (answer.status_code, answer.json()["detail"]) == (503, "the model is being loaded")
@@ -153,10 +143,8 @@ def test_ids_may_have_slashes_and_whatever_else_there_is(client: TestClient) -> 
     deed = {"user_id": user, "content_id": title, "event": "rate", "rating": 4.0}
     assert client.post("/v1/interactions", json=deed).status_code == 202
     who, what = quote(user, safe=""), quote(title, safe="")
-    deadline = time.monotonic() + 20
-    while (history := client.get(f"/v1/users/{who}/history").json())["total"] == 0:
-        assert time.monotonic() < deadline, history
-        time.sleep(0.05)
+    until(lambda: client.get(f"/v1/users/{who}/history").json()["total"])
+    history = client.get(f"/v1/users/{who}/history").json()
     assert (history["user_id"], history["items"][0]["content_id"]) == (user, title)
     assert client.get(f"/v1/titles/{what}").json()["content_id"] == title
     assert client.get(f"/v1/titles/{what}/similar").json()["content_id"] == title

@@ -2,13 +2,13 @@
 
 import json
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 from tests.serve.living import N_TITLES, START
+from tests.waiting import HANG_SECONDS, until
 
 from nextreel.kafka.topics import create_topics
 from nextreel.kafka.watermarks import Watermarks
@@ -16,8 +16,6 @@ from nextreel.serve import follow
 from nextreel.serve.follow import Follower
 from nextreel.serve.live import Asked, Live
 from nextreel.settings import Settings
-
-SECONDS = 30.0
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def started(state: Live, settings: Settings) -> Iterator[Callable[..., Follower]
     yield start
     for follower in running:
         follower.stop()
-        follower.join(SECONDS)
+        follower.join(HANG_SECONDS)
 
 
 def deed(user: str, title: str) -> bytes:
@@ -55,7 +53,7 @@ def send(settings: Settings, *values: bytes, partition: int = 0) -> None:
     sending = producer(settings)
     for value in values:
         sending.produce(settings.kafka.interactions, value, partition=partition)
-    assert sending.flush(SECONDS) == 0
+    sending.flush()
 
 
 def seen(state: Live, user: str) -> set[str]:
@@ -63,17 +61,10 @@ def seen(state: Live, user: str) -> set[str]:
     return set() if row is None else {state.titles.ids.name(int(title)) for title in state.people.seen(row)}
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_it_begins_where_the_model_left_off(state: Live, settings: Settings, started: Callable[..., Follower]) -> None:
     send(settings, deed("new", "t01"), deed("new", "t02"), deed("new", "t03"))
     follower = started({settings.kafka.interactions: {"0": 2}, "a topic that is followed no longer": {"0": 9}})
-    assert follower.wait(SECONDS)
+    assert follower.wait(HANG_SECONDS)
     assert (seen(state, "new"), follower.applied) == ({"t03"}, 1)
 
 
@@ -82,7 +73,7 @@ def test_what_breaks_the_contract_is_passed_over(
 ) -> None:
     send(settings, b"{", deed("new", "t01"), b"", b'{"type": "user", "id": "u"}')
     follower = started()
-    assert follower.wait(SECONDS)
+    assert follower.wait(HANG_SECONDS)
     assert (seen(state, "new"), follower.applied, follower.rejected) == ({"t01"}, 1, 3)
 
 
@@ -101,9 +92,9 @@ def test_many_at_once_come_to_the_same_as_one_by_one(
         state = Live(trained.version, trained.model, trained.snapshot, settings.ratings, settings.serve)
         follower = Follower(settings.kafka, state, {})
         follower.start()
-        assert follower.wait(SECONDS)
+        assert follower.wait(HANG_SECONDS)
         follower.stop()
-        follower.join(SECONDS)
+        follower.join(HANG_SECONDS)
         deeds = {n: state.people._deeds[state.people.ids.find(f"n{n}") or 0] for n in range(60)}
         titles = state.listed("trending", Asked(count=N_TITLES)).titles.tolist()
         found.append((follower.applied, follower.rejected, deeds, titles))
@@ -115,29 +106,29 @@ def test_a_transaction_s_marker_at_the_end_keeps_nobody_waiting(
     state: Live, settings: Settings, started: Callable[..., Follower]
 ) -> None:
     sending = producer(settings, transactional_id=f"t-{settings.kafka.interactions}")
-    sending.init_transactions(SECONDS)
+    sending.init_transactions()
     for title in ("t01", "t02"):
         sending.begin_transaction()
         sending.produce(settings.kafka.interactions, deed("new", title), partition=0)
-        sending.commit_transaction(SECONDS)
+        sending.commit_transaction()
     follower = started()
-    assert follower.wait(SECONDS), "the last offset is the marker's"
+    assert follower.wait(HANG_SECONDS), "the last offset is the marker's"
     assert seen(state, "new") == {"t01", "t02"}
     sending.begin_transaction()
     sending.produce(settings.kafka.interactions, deed("new", "t03"), partition=0)
-    sending.commit_transaction(SECONDS)
+    sending.commit_transaction()
     until(lambda: "t03" in seen(state, "new"))
 
 
 def test_what_was_taken_back_is_not_followed(state: Live, settings: Settings, started: Callable[..., Follower]) -> None:
     sending = producer(settings, transactional_id=f"t-{settings.kafka.interactions}")
-    sending.init_transactions(SECONDS)
+    sending.init_transactions()
     sending.begin_transaction()
     sending.produce(settings.kafka.interactions, deed("new", "t01"), partition=0)
-    assert sending.flush(SECONDS) == 0
-    sending.abort_transaction(SECONDS)
+    sending.flush()
+    sending.abort_transaction()
     send(settings, deed("new", "t02"))
-    assert started().wait(SECONDS)
+    assert started().wait(HANG_SECONDS)
     if "t01" in seen(state, "new"):
         pytest.skip("Tansu 0.6 does not tell consumers which transactions were aborted")
     assert seen(state, "new") == {"t02"}
@@ -156,7 +147,7 @@ def test_a_partition_that_is_added_is_followed(
 
     monkeypatch.setattr(Follower, "_ends", without_the_last)
     monkeypatch.setattr(follow, "_LOOK_SECONDS", 0.2)
-    assert started().wait(SECONDS)
+    assert started().wait(HANG_SECONDS)
     send(settings, deed("new", "t04"), partition=last)
     send(settings, deed("new", "t05"))
     until(lambda: "t05" in seen(state, "new"))
@@ -175,5 +166,5 @@ def test_trouble_is_told_until_it_is_over(state: Live, settings: Settings, monke
     until(lambda: bool(follower.trouble))
     assert not follower.is_ready
     follower.stop()
-    follower.join(SECONDS)
+    follower.join(HANG_SECONDS)
     assert not follower.is_alive()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 from tests.serve.living import N_TITLES, live, ratings
+from tests.waiting import until
 
 from nextreel.errors import ModelError
 from nextreel.events.contract import EVENT_TYPES
@@ -50,22 +51,25 @@ class Server:
     def get(self, path: str, key: str | None = None) -> tuple[int, Any]:
         request = urllib.request.Request(self.url + path, headers={"X-API-Key": key} if key else {})
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
 
     def until(self, path: str, true: Any, key: str | None = None) -> Any:
-        deadline = time.monotonic() + 60
-        while True:
+        answer: tuple[int, Any] = 0, "no answer"
+
+        def is_so() -> bool:
+            nonlocal answer
             try:
-                status, found = self.get(path, key)
-                if true(status, found):
-                    return found
+                answer = self.get(path, key)
             except OSError:
-                status, found = 0, "no answer"
-            assert time.monotonic() < deadline, (status, found)
-            time.sleep(0.05)
+                answer = 0, "no answer"
+                return False
+            return bool(true(*answer))
+
+        until(is_so, lambda: answer)
+        return answer[1]
 
     def ready(self) -> None:
         self.until("/readyz", lambda status, _: status == 200)
@@ -83,7 +87,7 @@ def server(settings: Settings, *flags: str) -> Iterator[Server]:
         yield running
     finally:
         running.process.kill()
-        running.process.wait(30)
+        running.process.wait()
 
 
 def produce(settings: Settings, n: int, seed: int) -> None:
@@ -117,7 +121,7 @@ def produce(settings: Settings, n: int, seed: int) -> None:
         if rng.random() < 0.05:  # twice
             producer.produce(topics[event["type"]], json.dumps(event).encode(), key=str(event["id"]))
     producer.produce(topics["interaction"], b"{broken")
-    assert producer.flush(30) == 0
+    producer.flush()
 
 
 def answers(running: Server) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def test_after_a_kill_answers_are_those_of_a_server_that_was_never_killed(served
             each.ready()
         produce(served, 1500, seed=2)
         killed.process.send_signal(signal.SIGKILL)
-        killed.process.wait(30)
+        killed.process.wait()
         produce(served, 500, seed=3)
         with server(served) as again:
             again.ready()
@@ -142,10 +146,7 @@ def test_after_a_kill_answers_are_those_of_a_server_that_was_never_killed(served
             steady.until("/v1/model", lambda _, found: found["events_applied"] >= n)
             assert n > 6_000
             found = answers(again)
-            deadline = time.monotonic() + 30  # until it has settled the last events
-            while answers(steady) != found and time.monotonic() < deadline:
-                time.sleep(0.2)
-            assert answers(steady) == found
+            until(lambda: answers(steady) == found, pause=0.2)  # it has settled the last events
             assert len(found) == 1_000
             assert sum(page["strategy"] != "popular" for page in found.values()) > 800
 
@@ -212,18 +213,18 @@ def test_keys_may_change_while_it_runs(served: Settings) -> None:
         assert os.stat(served.home / "api-keys.json").st_mode & 0o077 == 0
 
 
-def test_ctrl_c_ends_it_within_seconds(served: Settings) -> None:
+def test_ctrl_c_ends_it_although_somebody_listens(served: Settings) -> None:
     with server(served) as running:
         running.ready()
-        running.process.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        assert running.process.wait(30) in (0, 130)
-        assert time.monotonic() - began < 10
+        with urllib.request.urlopen(f"{running.url}/v1/insight/changes") as changes:
+            changes.readline()
+            running.process.send_signal(signal.SIGINT)
+            assert running.process.wait() in (0, 130)
 
 
 def test_others_reach_it_with_keys_alone(served: Settings) -> None:
     command = [sys.executable, "-m", "nextreel", "--set", f"home={served.home}", "serve", "--host", "0.0.0.0"]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    told = subprocess.run(command, capture_output=True, text=True)
     assert told.returncode == 2
     assert "nextreel keys add" in told.stderr
 
@@ -231,7 +232,7 @@ def test_others_reach_it_with_keys_alone(served: Settings) -> None:
 def test_nobody_opens_a_server_whose_keys_are_there(served: Settings) -> None:
     add_key(served.keys, "app", "read")
     command = [sys.executable, "-m", "nextreel", "--set", f"home={served.home}", "--set", "serve.without_keys=true"]
-    told = subprocess.run([*command, "serve"], capture_output=True, text=True, timeout=60)
+    told = subprocess.run([*command, "serve"], capture_output=True, text=True)
     assert told.returncode == 2
     assert "serve.without_keys is set" in told.stderr
 
