@@ -6,7 +6,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-HANG_SECONDS = 600.0  # fewer than pytest's own, which says less
+HANG_SECONDS = 1500.0  # less than pytest's own timeout, which tells nothing of what is waited for
 
 
 def until(true: Callable[[], T], told: Callable[[], object] = lambda: "", pause: float = 0.05) -> T:
