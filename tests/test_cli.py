@@ -120,3 +120,26 @@ def test_a_session_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert found.stderr.splitlines()[-1].startswith("error: ")
     assert "local[x]" in found.stderr.splitlines()[-1]
     assert f"{tmp_path / 'logs' / 'spark.log'} may say more." in found.stderr
+
+
+_INTERRUPTED_IN_A_FINALISER = """if True:
+    import os, signal, time
+    from nextreel import __main__, cli
+
+    class Finalised:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0)  # by then it has come
+
+    def command(prog_name):
+        Finalised()
+        time.sleep(60)
+
+    cli.main = command
+    __main__.main()
+"""
+
+
+def test_an_interrupt_is_not_lost_where_an_object_is_finalised() -> None:
+    done = subprocess.run([sys.executable, "-c", _INTERRUPTED_IN_A_FINALISER], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")

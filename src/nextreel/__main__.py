@@ -1,14 +1,20 @@
 """``python -m nextreel``, and the command ``nextreel``."""
 
+import _thread
 import io
 import signal
 import sys
+import threading
+
+#: After so long Python is done with the object that it was finalising.
+_MOMENT = 0.01
 
 
 def main() -> None:
     """Run a command; an interrupt that comes before it can take one ends quietly, too."""
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        sys.unraisablehook = _interrupt_again
         if sys.platform == "win32":
             signal.signal(signal.SIGBREAK, signal.default_int_handler)  # as `nextreel up` stops what it has started
             for stream in (sys.stdout, sys.stderr):  # in a file or a pipe they would have a code page, without ★
@@ -19,6 +25,14 @@ def main() -> None:
         command(prog_name="nextreel")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Send an interrupt again that came while an object was finalised, py4j's for example, where Python drops it."""
+    if dropped.exc_type is KeyboardInterrupt:
+        threading.Timer(_MOMENT, _thread.interrupt_main, [signal.SIGTERM]).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 if __name__ == "__main__":
