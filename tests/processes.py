@@ -48,6 +48,6 @@ def child(of: subprocess.Popen[Any], argument: str, program: str = "") -> psutil
                     return process
         return None
 
-    started = until(found, lambda: f"{of.args!r} does not start {argument}")
+    started = until(found, lambda: f"{of.args!r} does not start {argument}", pause=0.2)
     assert started
     return started

@@ -106,14 +106,17 @@ def environment(filled: dict[str, str], home: Path) -> dict[str, str]:
 
 
 def told_after_a_kill(
-    cluster: Cluster, command: list[str], environment: dict[str, str], is_time: Callable[[], bool]
+    cluster: Cluster, command: list[str], environment: dict[str, str], is_time: Callable[[], bool], look: float
 ) -> dict[str, Any]:
-    """Run a command, kill a worker at work when it is time, as if its machine had lost power; return what is told."""
+    """Run a command, kill a worker at work when it is time, as if its machine had lost power; return what is told.
+
+    Every ``look`` seconds it is asked whether it is time.
+    """
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as running:
         try:
             while running.poll() is None and not is_time():
-                time.sleep(0.02)
+                time.sleep(look)
             assert running.poll() is None, f"it ended before a worker was killed: {running.communicate()}"
             both = zip(cluster.workers, cluster.executors(), strict=True)
             worker = next(worker for worker, executors in both if executors)
@@ -184,7 +187,7 @@ def ingested(cluster: Cluster, archive: Path, filled: dict[str, str], home: Path
     batches = ("--set", f"ingest.max_offsets_per_trigger={n_clustered // 4}")
     ingest = command(cluster, archive, *batches, "ingest", "--once")
     staging = Lake(home / "lake").staging
-    return told_after_a_kill(cluster, ingest, environment(filled, home), lambda: any(staging.glob("*.staged")))
+    return told_after_a_kill(cluster, ingest, environment(filled, home), lambda: any(staging.glob("*.staged")), 0.02)
 
 
 @pytest.mark.slow
@@ -204,7 +207,9 @@ def test_a_worker_is_killed_while_it_trains(
     submit = submitted(cluster, archive, tmp_path, *sets, "train", "--json")
     given = environment(filled, home)
     java = {"JDK_JAVA_OPTIONS": cluster.environment["JDK_JAVA_OPTIONS"]}
-    facts = told_after_a_kill(cluster, submit, cluster.environment | given | java, lambda: is_factorising(tmp_path))
+    facts = told_after_a_kill(
+        cluster, submit, cluster.environment | given | java, lambda: is_factorising(tmp_path), 0.5
+    )
     local = trained(["spark.master=local[2,4]", *_TRAINING], given)
     assert facts["engine"] == local["engine"] == "mllib"
     assert facts["data"] == local["data"]

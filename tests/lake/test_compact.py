@@ -320,10 +320,11 @@ def test_killed_anywhere_and_run_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_readers_and_the_writer_go_on_while_files_are_merged(lake: Lake) -> None:
+def test_readers_and_the_writer_go_on_while_files_are_merged(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who keeps the names never sees an error; others may miss a file, and never see a row twice or none."""
+    monkeypatch.setattr("nextreel.lake.compact._LISTING_SECONDS", 1.0)
     bring(lake, 0)
-    n_batches, committed, stop = 300, [1], threading.Event()
+    n_batches, committed, stop = 120, [1], threading.Event()
     errors: Counter[str] = Counter()
     reads: Counter[str] = Counter()
     wrong = []

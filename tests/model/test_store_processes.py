@@ -113,6 +113,7 @@ print("reading", flush=True)
 n = 0
 while store.current() is None or len(store.load().user_ids) < 30:
     n += 1
+    time.sleep(0.005)
 print(n)
 """
 
