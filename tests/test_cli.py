@@ -133,7 +133,7 @@ _INTERRUPTED_IN_A_FINALISER = """if True:
 
     def command(prog_name):
         Finalised()
-        time.sleep(60)
+        time.sleep(100_000)
 
     cli.main = command
     __main__.main()

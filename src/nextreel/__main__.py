@@ -30,9 +30,16 @@ def main() -> None:
 def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
     """Send an interrupt again that came while an object was finalised, py4j's for example, where Python drops it."""
     if dropped.exc_type is KeyboardInterrupt:
-        threading.Timer(_MOMENT, _thread.interrupt_main, [signal.SIGTERM]).start()
+        threading.Timer(_MOMENT, _interrupt_main).start()
     else:
         sys.__unraisablehook__(dropped)
+
+
+def _interrupt_main() -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main(signal.SIGTERM)
+    elif (main_thread := threading.main_thread().ident) is not None:  # the signal itself wakes who sleeps or waits
+        signal.pthread_kill(main_thread, signal.SIGTERM)
 
 
 if __name__ == "__main__":

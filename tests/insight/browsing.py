@@ -43,7 +43,8 @@ def browsing(browser: Browser, url: str, expected: str = "") -> Iterator[Page]:
         yield shown
     finally:
         shown.close()
-    assert [text for text in wrong if not expected or expected not in text] == []
+    wrong = [text for text in wrong if not expected or expected not in text]
+    assert not wrong, wrong
 
 
 def opened(page: Page, address: str) -> None:

@@ -418,3 +418,35 @@ def test_when_the_server_is_gone_the_page_says_that_figures_are_stale(browser: B
             shown.wait_for_selector("#state.live")
         shown.wait_for_selector("#state.stale")
         assert figure(shown, "interactions") == before
+
+
+def test_what_the_network_loses_is_told_and_asked_for_again(browser: Browser, served: Server) -> None:
+    with browsing(browser, served.url, expected="net::ERR_FAILED") as page:
+
+        def lose(path: str) -> None:
+            page.route(f"**/v1/insight/{path}", lambda route: route.abort(), times=1)
+
+        def told(place: str) -> None:
+            page.locator(place).get_by_text("The server does not answer.").wait_for()
+
+        lose("definitions")
+        page.goto("/?view=content")
+        told("#main > .banner.trouble")
+        settle(page)
+        assert page.get_by_role("alert").count() == 0
+
+        lose("choices/genre?*")
+        page.locator('.filter[data-name="genre"] > summary').click()
+        told('.filter[data-name="genre"] .panel')
+        page.locator('.filter[data-name="genre"] input[type="search"]').fill("Drama")
+        page.locator('.filter[data-name="genre"] label').get_by_text("Drama").wait_for()
+
+        lose("choices/genre?*")
+        page.get_by_role("link", name="For you").click()
+        told("#main > .banner.trouble")
+        page.get_by_role("button", name="Drama", exact=True).wait_for()
+        page.wait_for_selector(".reel li")
+        assert page.get_by_role("alert").count() == 0
+        lose("choices/user?count=20*")
+        page.get_by_role("combobox", name="User").click()
+        told("#main .title")

@@ -3,13 +3,6 @@
 const KEY = "nextreel-key";
 let asking = null;
 
-export class Problem extends Error {
-  constructor(status, detail) {
-    super(detail);
-    this.status = status;
-  }
-}
-
 function headers(more = {}) {
   const key = sessionStorage.getItem(KEY);
   return key ? { ...more, "X-API-Key": key } : more;
@@ -23,7 +16,7 @@ async function checked(answer, again) {
     return again();
   }
   const told = await answer.json().catch(() => ({}));
-  throw new Problem(answer.status, told.detail ?? answer.statusText);
+  throw new Error(told.detail ?? answer.statusText);
 }
 
 function askForKey() {
@@ -51,19 +44,28 @@ function askForKey() {
   });
 }
 
+// Wait for what comes over the network; where nothing does, it is said in words for whoever looks at the page.
+async function reached(coming) {
+  try {
+    return await coming;
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Error("The server does not answer.");
+  }
+}
+
 export async function raw(path, signal) {
-  const answer = await fetch(path, { headers: headers(), signal });
+  const answer = await reached(fetch(path, { headers: headers(), signal }));
   return checked(answer, () => raw(path, signal));
 }
 
 export async function get(path, signal) {
-  return (await raw(path, signal)).json();
+  return reached((await raw(path, signal)).json());
 }
 
 export async function post(path, data) {
   const body = JSON.stringify(data);
-  const answer = await fetch(path, { method: "POST", headers: headers({ "Content-Type": "application/json" }), body });
-  return (await checked(answer, () => post(path, data))).json();
+  const answer = await reached(fetch(path, { method: "POST", headers: headers({ "Content-Type": "application/json" }), body }));
+  return reached((await checked(answer, () => post(path, data))).json());
 }
 
 // Server-sent events over fetch, which can send a key; on a broken line it tries again. Returns what ends it.

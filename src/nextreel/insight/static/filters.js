@@ -73,8 +73,18 @@ const typed = (name, value) => (["weekday", "hour", "watched"].includes(name) ? 
 
 async function fill(list, name, words) {
   const own = (list.asked = (list.asked ?? 0) + 1);
-  const found = await get(`/v1/insight/choices/${name}?count=60&q=${encodeURIComponent(words)}`);
+  let found;
+  try {
+    found = await get(`/v1/insight/choices/${name}?count=60&q=${encodeURIComponent(words)}`);
+  } catch (error) {
+    found = error;
+  }
   if (own !== list.asked) return; // another word has been asked for since
+  if (found instanceof Error) {
+    delete list.dataset.offered;
+    list.replaceChildren(el("p", { class: "quiet", role: "alert" }, found.message));
+    return;
+  }
   for (const each of found) names[each.value] = each.label;
   const chosen = (state.filters[name] ?? []).filter((value) => !found.some((each) => each.value === value));
   const all = [...(words ? [] : chosen.map((value) => ({ value }))), ...found];

@@ -1,6 +1,6 @@
 // What one user sees, as a streaming service shows it. Play and rate write real events to Kafka; the rows follow.
 
-import { get, post, Problem } from "./api.js";
+import { get, post } from "./api.js";
 import { el, say } from "./dom.js";
 import { go, settle, state } from "./state.js";
 
@@ -32,6 +32,7 @@ export class ForYou {
     const rows = await this.#lists(person, likes);
     if (this.isClosed || own !== this.turn || person !== state.person || likes !== state.likes) return; // another is asked for since
     this.#show(rows);
+    await this.#offer();
   }
 
   async #pickFirst() {
@@ -71,7 +72,13 @@ export class ForYou {
     };
     const search = async () => {
       const own = ++asked;
-      const answer = await get(`/v1/insight/choices/user?count=20&q=${encodeURIComponent(input.value)}`);
+      let answer;
+      try {
+        answer = await get(`/v1/insight/choices/user?count=20&q=${encodeURIComponent(input.value)}`);
+      } catch (error) {
+        if (own === asked) this.#tell(error.message);
+        return;
+      }
       if (own !== asked) return; // another word has been asked for since
       found = answer;
       const items = found.map((each, n) => el("li", { role: "option", id: `person-${n}`, onmousedown: () => choose(each) }, each.label === each.value ? each.label : `${each.label} (${each.value})`));
@@ -99,21 +106,26 @@ export class ForYou {
   }
 
   #stranger() {
-    const place = el("fieldset", { class: "likes" }, el("legend", {}, "or say what you like, without being one"));
-    get("/v1/insight/choices/genre?count=20").then((genres) => {
-      for (const { value, label } of genres) {
-        const button = el("button", { type: "button", "aria-pressed": "false" }, label);
-        button.addEventListener("click", () => {
-          const left = state.likes.filter((like) => like !== value);
-          const likes = left.length < state.likes.length ? left : [...left, value];
-          go({ person: "", likes });
-        });
-        button.dataset.genre = value;
-        button.setAttribute("aria-pressed", String(state.likes.includes(value)));
-        place.append(button);
-      }
-    });
-    return el("div", {}, place);
+    this.likes = el("fieldset", { class: "likes" }, el("legend", {}, "or say what you like, without being one"));
+    return el("div", {}, this.likes);
+  }
+
+  // Offer genres to a stranger, once.
+  async #offer() {
+    const offered = () => this.likes.querySelector("button");
+    const genres = offered() ? [] : await get("/v1/insight/choices/genre?count=20");
+    if (offered()) return;
+    for (const { value, label } of genres) {
+      const button = el("button", { type: "button", "aria-pressed": "false" }, label);
+      button.addEventListener("click", () => {
+        const left = state.likes.filter((like) => like !== value);
+        const likes = left.length < state.likes.length ? left : [...left, value];
+        go({ person: "", likes });
+      });
+      button.dataset.genre = value;
+      button.setAttribute("aria-pressed", String(state.likes.includes(value)));
+      this.likes.append(button);
+    }
   }
 
   // Return [title, what it says, answer] of each row.
@@ -181,17 +193,25 @@ export class ForYou {
         user_id: state.person, content_id: each.content_id, event, ...(rating ? { rating } : {}), device: "web",
       });
     } catch (error) {
-      say(error instanceof Problem ? error.message : "The server does not answer.");
-      this.about.textContent = document.getElementById("said").textContent;
+      this.#tell(error.message);
       return;
     }
     say(event === "play" ? `Playing ${name}: Kafka has it` : `${name} rated ${rating}: Kafka has it`);
     for (const wait of LOOKS_MS) {
       await new Promise((resolve) => setTimeout(resolve, wait));
       if (this.isClosed) return;
-      await this.refresh();
+      try {
+        await this.refresh();
+      } catch (error) {
+        this.#tell(error.message);
+      }
       if (this.shown !== before) return;
     }
+  }
+
+  #tell(text) {
+    say(text);
+    this.about.textContent = text;
   }
 }
 

@@ -10,6 +10,7 @@ import { View } from "./view.js";
 
 const OWN = { foryou: ["For you", ForYou], pipeline: ["Pipeline", Pipeline] };
 const LOST_SECONDS = 5;
+const AGAIN_MS = 2000;
 const main = document.getElementById("main");
 const told = document.getElementById("state");
 let definitions, shown, shownName, unfollow, last, lostAt;
@@ -20,7 +21,14 @@ async function start() {
     theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
     shown?.refresh();
   });
-  definitions = await get("/v1/insight/definitions");
+  while (!definitions) {
+    try {
+      definitions = await get("/v1/insight/definitions");
+    } catch (error) {
+      trouble(error);
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
   read(Object.keys(definitions.dimensions));
   onChange(show);
   // A browser allows six connections to a server, so that a page that nobody sees must not hold one.
@@ -94,10 +102,14 @@ async function refresh() {
     if (asked === shown && last && asked instanceof View && asked.isOlder(last)) refresh(); // the answer was overtaken
   } catch (error) {
     if (asked !== shown) return;
-    main.querySelector(".banner.trouble")?.remove();
-    main.prepend(el("p", { class: "banner trouble", role: "alert" }, error.message || "The server does not answer."));
-    setTimeout(() => asked === shown && refresh(), 2000);
+    trouble(error);
+    setTimeout(() => asked === shown && refresh(), AGAIN_MS);
   }
+}
+
+function trouble(error) {
+  main.querySelector(".banner.trouble")?.remove();
+  main.prepend(el("p", { class: "banner trouble", role: "alert" }, error.message));
 }
 
 function heard(name, data) {
