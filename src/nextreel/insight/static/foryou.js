@@ -205,7 +205,7 @@ export class ForYou {
       } catch (error) {
         this.#tell(error.message);
       }
-      if (this.shown !== before) return;
+      if (this.shown !== before && !this.shown.includes(`${each.content_id} `)) return; // it was seen now
     }
   }
 
