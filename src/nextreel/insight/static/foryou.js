@@ -6,7 +6,7 @@ import { go, settle, state } from "./state.js";
 
 const COUNT = 14;
 // An event is in the next answer within a tenth of a second; where the machine is busy it may take longer.
-const LOOKS_MS = [120, 250, 500, 1000, 2000, 4000, 8000];
+const LOOKS_MS = [120, 250, 500, 1000, 2000, 4000, 8000, 16000, 32000];
 
 export class ForYou {
   constructor(place) {
