@@ -5,6 +5,7 @@ import io
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 #: After so long Python is done with the object that it was finalising.
 _MOMENT = 0.01
@@ -30,7 +31,10 @@ def main() -> None:
 def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
     """Send an interrupt again that came while an object was finalised, py4j's for example, where Python drops it."""
     if dropped.exc_type is KeyboardInterrupt:
-        threading.Timer(_MOMENT, _interrupt_main).start()
+        again = threading.Timer(_MOMENT, _interrupt_main)
+        again.daemon = True  # who has ended meanwhile is not kept
+        with suppress(RuntimeError):  # Python is ending
+            again.start()
     else:
         sys.__unraisablehook__(dropped)
 

@@ -41,6 +41,9 @@ def browsing(browser: Browser, url: str, expected: str = "") -> Iterator[Page]:
     shown.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else wrong.append(asked.url))
     try:
         yield shown
+    except BaseException as error:
+        error.add_note(f"wrong on the page: {wrong}")
+        raise
     finally:
         shown.close()
     wrong = [text for text in wrong if not expected or expected not in text]

@@ -5,6 +5,7 @@ The figures on the page are held against pandas over the events themselves, read
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -274,6 +275,29 @@ def test_figures_that_were_older_than_the_first_word_are_asked_for_again(page: P
     page.wait_for_function("() => document.querySelector('main').dataset.revision !== '0'")
 
 
+def test_a_word_of_newer_figures_while_older_ones_are_drawn_is_followed_once(page: Page) -> None:
+    words: list[Route] = []
+    answers: list[Route] = []
+
+    def answer(route: Route) -> None:
+        answers.append(route)
+        if len(answers) == 1:
+            route.fulfill(json=route.fetch().json() | {"loaded": False, "revision": 0})
+        elif len(answers) > 2:
+            route.continue_()
+
+    page.route("**/v1/insight/changes*", lambda route: words.append(route), times=1)
+    page.route("**/v1/insight/views/content*", answer)
+    page.goto("/?view=content")
+    page.wait_for_function("() => document.querySelector('main').dataset.revision === '0'")
+    words[0].continue_()
+    page.wait_for_selector("#state.live")
+    answers[1].continue_()  # the charts that are out of sight
+    page.wait_for_function("() => document.querySelector('main').dataset.revision !== '0'")
+    settle(page)
+    assert len(answers) == 4
+
+
 def test_a_panel_stays_as_it_is_while_one_chooses(page: Page, deeds: pd.DataFrame) -> None:
     opened(page, "/?view=content")
     choose(page, "genre", "Drama")
@@ -423,30 +447,27 @@ def test_when_the_server_is_gone_the_page_says_that_figures_are_stale(browser: B
 def test_what_the_network_loses_is_told_and_asked_for_again(browser: Browser, served: Server) -> None:
     with browsing(browser, served.url, expected="net::ERR_FAILED") as page:
 
-        def lose(path: str) -> None:
-            page.route(f"**/v1/insight/{path}", lambda route: route.abort(), times=1)
-
-        def told(place: str) -> None:
+        @contextmanager
+        def losing(path: str, place: str) -> Iterator[None]:
+            page.route(f"**/v1/insight/{path}", lambda route: route.abort())
+            yield
             page.locator(place).get_by_text("The server does not answer.").wait_for()
+            page.unroute(f"**/v1/insight/{path}")
 
-        lose("definitions")
-        page.goto("/?view=content")
-        told("#main > .banner.trouble")
+        with losing("definitions", "#main > .banner.trouble"):
+            page.goto("/?view=content")
         settle(page)
         assert page.get_by_role("alert").count() == 0
 
-        lose("choices/genre?*")
-        page.locator('.filter[data-name="genre"] > summary').click()
-        told('.filter[data-name="genre"] .panel')
+        with losing("choices/genre?*", '.filter[data-name="genre"] .panel'):
+            page.locator('.filter[data-name="genre"] > summary').click()
         page.locator('.filter[data-name="genre"] input[type="search"]').fill("Drama")
         page.locator('.filter[data-name="genre"] label').get_by_text("Drama").wait_for()
 
-        lose("choices/genre?*")
-        page.get_by_role("link", name="For you").click()
-        told("#main > .banner.trouble")
+        with losing("choices/genre?*", "#main > .banner.trouble"):
+            page.get_by_role("link", name="For you").click()
         page.get_by_role("button", name="Drama", exact=True).wait_for()
         page.wait_for_selector(".reel li")
         assert page.get_by_role("alert").count() == 0
-        lose("choices/user?count=20*")
-        page.get_by_role("combobox", name="User").click()
-        told("#main .title")
+        with losing("choices/user?count=20*", "#main .title"):
+            page.get_by_role("combobox", name="User").click()

@@ -77,7 +77,7 @@ def test_watermarks_wait_for_a_broker_that_refuses(behind: KafkaSettings, proxy:
     refusing.join()
 
 
-def test_watermarks_wait_no_longer_than_they_were_told(behind: KafkaSettings, proxy: Proxy) -> None:
+def test_watermarks_wait_as_long_as_they_were_told(behind: KafkaSettings, proxy: Proxy) -> None:
     reader = WatermarkReader(behind.client_config, patience_seconds=2)
     ends(reader, behind.users)
     proxy.refuse()

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 from tests.serve.living import N_TITLES, live, ratings
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 from nextreel.errors import ModelError
 from nextreel.events.contract import EVENT_TYPES
@@ -51,7 +51,7 @@ class Server:
     def get(self, path: str, key: str | None = None) -> tuple[int, Any]:
         request = urllib.request.Request(self.url + path, headers={"X-API-Key": key} if key else {})
         try:
-            with urllib.request.urlopen(request) as answer:
+            with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

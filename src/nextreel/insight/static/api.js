@@ -16,7 +16,7 @@ async function checked(answer, again) {
     return again();
   }
   const told = await answer.json().catch(() => ({}));
-  throw new Error(told.detail ?? answer.statusText);
+  throw new Error(told.detail || answer.statusText || `The server answers ${answer.status}.`);
 }
 
 function askForKey() {

@@ -162,11 +162,11 @@ export class ForYou {
     this.rows.replaceChildren(...rows.filter(([, , answer]) => answer.items.length).map((row) => this.#reel(...row)));
     if (!this.rows.children.length) this.rows.append(el("p", { class: "empty" }, "There is nothing to recommend yet."));
     this.shown = shownOf(top);
+    this.top = new Set(top.items.map((item) => item.content_id));
   }
 
   #reel(title, note, answer) {
-    const before = this.shown ?? "";
-    const items = answer.items.map((each) => this.#title(each, title === "Top picks" && before && !before.includes(`${each.content_id} `)));
+    const items = answer.items.map((each) => this.#title(each, title === "Top picks" && this.top && !this.top.has(each.content_id)));
     const list = el("ol", { tabindex: "0", "aria-label": title }, ...items);
     return el("section", { class: "reel", "data-strategy": answer.strategy }, el("div", {}, el("h3", {}, title), note && el("p", { class: "quiet" }, note)), list);
   }
@@ -187,10 +187,11 @@ export class ForYou {
 
   async #write(each, event, rating) {
     const name = each.title ?? each.content_id;
+    const { person } = state;
     const before = this.shown;
     try {
       await post("/v1/interactions", {
-        user_id: state.person, content_id: each.content_id, event, ...(rating ? { rating } : {}), device: "web",
+        user_id: person, content_id: each.content_id, event, ...(rating ? { rating } : {}), device: "web",
       });
     } catch (error) {
       this.#tell(error.message);
@@ -199,13 +200,13 @@ export class ForYou {
     say(event === "play" ? `Playing ${name}: Kafka has it` : `${name} rated ${rating}: Kafka has it`);
     for (const wait of LOOKS_MS) {
       await new Promise((resolve) => setTimeout(resolve, wait));
-      if (this.isClosed) return;
+      if (this.isClosed || state.person !== person) return;
       try {
         await this.refresh();
       } catch (error) {
         this.#tell(error.message);
       }
-      if (this.shown !== before && !this.shown.includes(`${each.content_id} `)) return; // it was seen now
+      if (this.shown !== before && !this.top.has(each.content_id)) return; // it was seen now
     }
   }
 

@@ -14,6 +14,9 @@ const AGAIN_MS = 2000;
 const main = document.getElementById("main");
 const told = document.getElementById("state");
 let definitions, shown, shownName, unfollow, last, lostAt;
+// Which refresh began last, and which of those that nothing has overtaken ended last.
+let turn = 0;
+let done = 0;
 
 async function start() {
   theme(localStorage.getItem("nextreel-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
@@ -96,14 +99,19 @@ function tab(name, title) {
 
 async function refresh() {
   const asked = shown;
+  const own = ++turn;
+  const isLast = () => own === turn && asked === shown; // else whoever came since goes on
   try {
     await asked.refresh();
+    if (!isLast()) return;
+    done = own;
     main.querySelector(".banner.trouble")?.remove();
-    if (asked === shown && last && asked instanceof View && asked.isOlder(last)) refresh(); // the answer was overtaken
+    if (last && asked instanceof View && asked.isOlder(last)) refresh(); // the answer was overtaken
   } catch (error) {
-    if (asked !== shown) return;
+    if (!isLast()) return;
+    done = own;
     trouble(error);
-    setTimeout(() => asked === shown && refresh(), AGAIN_MS);
+    setTimeout(() => isLast() && refresh(), AGAIN_MS);
   }
 }
 
@@ -122,7 +130,8 @@ function heard(name, data) {
   if (data.trouble) tell("stale", "the figures are stale");
   else tell("live", data.loaded ? "live" : "warming up");
   last = data;
-  if (shown instanceof View && shown.isOther(data)) refresh();
+  // One under way looks itself, when it ends, whether it is older than this.
+  if (shown instanceof View && done === turn && shown.isOther(data)) refresh();
 }
 
 function lost() {

@@ -200,6 +200,6 @@ export class View {
     const file = await (await raw(`/v1/insight/figures?${query}`)).blob();
     const link = el("a", { href: URL.createObjectURL(file), download: `${chart.name}.csv` });
     link.click();
-    URL.revokeObjectURL(link.href);
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may read it after this
   }
 }
