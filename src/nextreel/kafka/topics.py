@@ -32,7 +32,7 @@ def create_topics(kafka: KafkaSettings) -> dict[str, bool]:
     with _admin(kafka.client_config) as admin:
         for topic, future in admin.create_topics(wanted, request_timeout=_SECONDS).items():
             try:
-                future.result(2 * _SECONDS)  # the request itself ends before, with its own error
+                future.result()  # a request ends after its time, with an error of its own
                 created[topic] = True
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
@@ -53,7 +53,7 @@ def topic_ids(config: Mapping[str, str], topics: Iterable[str]) -> dict[str, str
         asked = admin.describe_topics(TopicCollection(wanted), request_timeout=_SECONDS) if wanted else {}
         for topic, future in asked.items():
             try:
-                ids[topic] = str(future.result(2 * _SECONDS).topic_id)
+                ids[topic] = str(future.result().topic_id)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
