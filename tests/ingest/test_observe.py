@@ -45,12 +45,14 @@ def send(settings: Settings) -> None:
 
 
 def wait_for(metrics_port: int, n: int) -> dict[tuple[str, str], float]:
-    def messages() -> float:
-        found = scraped(metrics_port)
-        return sum(v for (name, _), v in found.items() if name == "nextreel_ingest_messages_total")
+    found: dict[tuple[str, str], float] = {}
 
-    until(lambda: messages() >= n, lambda: scraped(metrics_port), pause=0.2)
-    return scraped(metrics_port)
+    def have_come() -> bool:
+        found.update(scraped(metrics_port))
+        return sum(v for (name, _), v in found.items() if name == "nextreel_ingest_messages_total") >= n
+
+    until(have_come, lambda: found, pause=0.2)
+    return found
 
 
 @pytest.mark.slow

@@ -464,6 +464,10 @@ def test_what_the_network_loses_is_told_and_asked_for_again(browser: Browser, se
         page.locator('.filter[data-name="genre"] input[type="search"]').fill("Drama")
         page.locator('.filter[data-name="genre"] label').get_by_text("Drama").wait_for()
 
+        with losing("views/content*", "#main > .banner.trouble"):
+            page.locator("#theme").click()
+        settle(page)
+
         with losing("choices/genre?*", "#main > .banner.trouble"):
             page.get_by_role("link", name="For you").click()
         page.get_by_role("button", name="Drama", exact=True).wait_for()

@@ -22,7 +22,7 @@ async function start() {
   theme(localStorage.getItem("nextreel-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
   document.getElementById("theme").addEventListener("click", () => {
     theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
-    shown?.refresh();
+    if (shown) refresh();
   });
   while (!definitions) {
     try {
