@@ -108,6 +108,21 @@ def test_a_number_that_is_no_port_is_refused(port: str, monkeypatch: pytest.Monk
     assert "Invalid value for '--port'" in answer.stderr
 
 
+def test_beside_one_at_kafkas_own_port_it_says_whom_commands_ask() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # then there is one already
+            other.bind(("127.0.0.1", 9092))
+            other.listen()
+        command, pipe = [sys.executable, "-m", "nextreel", "broker"], subprocess.PIPE
+        with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline().startswith("listening on 127.0.0.1:")
+            running.terminate()
+            assert running.stderr is not None
+            assert "port 9092 is taken: commands that are not told of this broker ask" in running.stderr.read()
+
+
 PARENT = """
 import psutil, time
 from nextreel.kafka.broker import embedded_broker

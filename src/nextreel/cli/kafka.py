@@ -11,6 +11,8 @@ from nextreel.cli.console import Load, parse_rate, status_line, until_interrupte
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
 from nextreel.settings import KafkaSettings
 
+#: Kafka's own, at which every command asks unless it is told otherwise.
+_PORT = 9092
 #: Of a synthetic world, what is in memory is bounded; and of more titles than that, not all people would have a name.
 _USERS, _TITLES = click.IntRange(1, 5_000_000), click.IntRange(1, 500_000)
 _PAST, _SEED = click.IntRange(0, 10**9), click.IntRange(0, 2**63 - 1)
@@ -31,7 +33,9 @@ def broker(load: Load, port: int) -> None:
     from nextreel.kafka.broker import embedded_broker, is_free
 
     load()
-    wanted = port or (9092 if is_free(9092) else 0)
+    wanted = port or (_PORT if is_free(_PORT) else 0)
+    if not wanted:
+        click.echo(f"port {_PORT} is taken: commands that are not told of this broker ask whoever is there", err=True)
     with embedded_broker(wanted) as bootstrap:
         click.echo(f"listening on {bootstrap}; elsewhere: export NEXTREEL_KAFKA_BOOTSTRAP={bootstrap}")
         until_interrupted()
