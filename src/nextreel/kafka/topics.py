@@ -1,5 +1,6 @@
 """The four topics: which event type goes where."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -8,10 +9,11 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from nextreel import errors
 from nextreel.events.contract import EVENT_TYPES, EventType
-from nextreel.kafka.client import Heard, new_client, refused
+from nextreel.kafka.client import Heard, new_client, passes, refused
 from nextreel.settings import KafkaSettings
 
 _SECONDS = 10.0
+_POLL_SECONDS = 0.02
 
 #: What brokers answer that give topics no ids: zero.
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -38,7 +40,27 @@ def create_topics(kafka: KafkaSettings) -> dict[str, bool]:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
                 created[topic] = False
+        _wait_until_known(admin, [topic for topic, is_new in created.items() if is_new])
     return created
+
+
+def _wait_until_known(admin: AdminClient, topics: list[str]) -> None:
+    """Wait until brokers know new topics and their leaders: Kafka's controller answers before they do.
+
+    Raises `KafkaException` if they do not within the time of a request.
+    """
+    deadline = time.monotonic() + _SECONDS
+    while topics:
+        asked = admin.describe_topics(TopicCollection(topics), request_timeout=_SECONDS)
+        try:
+            described = [future.result() for future in asked.values()]
+            is_led = all(each.partitions and all(p.leader for p in each.partitions) for each in described)
+            if is_led or time.monotonic() >= deadline:
+                return
+        except KafkaException as error:
+            if not passes(error.args[0]) or time.monotonic() >= deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def topic_ids(config: Mapping[str, str], topics: Iterable[str]) -> dict[str, str]:

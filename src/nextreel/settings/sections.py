@@ -83,6 +83,9 @@ class KafkaSettings(Section):
     interactions: Topic = Field("producer4_topic", description="the interactions' topic")
     partitions: Positive = Field(2, le=100_000, description="partitions of a topic that nextreel creates")
     replication: Positive = Field(1, le=10_000, description="replicas of a topic that nextreel creates")
+    distribution: Annotated[Path | None, _FILLED] = Field(
+        None, description="folder of an Apache Kafka distribution for `broker --apache`; by default Maven fetches one"
+    )
     client: dict[str, SecretStr] = Field(default_factory=dict, description="librdkafka settings by their own names")
 
     @property
