@@ -11,8 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from nextreel import __version__
+from nextreel.events.arrival import latest_event_time
 from nextreel.events.contract import EventType, Verb
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.ingest.rows import Rejected, read
 from nextreel.serve import schemas as s
 from nextreel.serve.answers import Answers, Unknown
 from nextreel.serve.choices import Choice
@@ -273,7 +274,7 @@ async def _write(serving: Serving, kind: EventType, at: datetime | None, event: 
     whole = {"type": kind, "timestamp": _iso(at or now), **event}
     said = {name: value for name, value in whole.items() if value is not None}
     try:
-        read(orjson.dumps(said), "", kind, latest_at(now))
+        read(orjson.dumps(said), "", kind, latest_event_time(now, serving.max_skew_seconds))
     except Rejected as rejected:
         raise HTTPException(422, f"{rejected.reason}: {rejected.detail}") from None
     except orjson.JSONEncodeError:

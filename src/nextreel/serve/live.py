@@ -154,9 +154,7 @@ class Live:
         title, user = self.titles.ids.add(values["id_contenido"]), self.people.ids.add(values["id_usuario"])
         before = self.people.last(user, title)
         deeds = self.people.did(user, title, verb is Verb.RATE, worth, moment)
-        # What is said to happen long after it was sent does not trend until the end of days.
-        time = min(deeds.time, moment[1] * 1000)
-        now = time if before is None else max(before, time)
+        now = deeds.time if before is None else max(before, deeds.time)
         if before is None or now > before:
             self.popular.did(title, before, now)
         if title >= self.titles.n_known:

@@ -68,7 +68,7 @@ class Deeds:
     def with_deed(self, moment: DeedMoment, stars: float, is_said: bool) -> "Deeds":
         """Return both with another deed, which may be older than what is known."""
         known = self.said if is_said else self.done
-        newest = (moment, stars) if known is None or known[0] <= moment else known
+        newest = (moment, stars) if known is None or known <= (moment, stars) else known
         return Deeds(newest, self.done) if is_said else Deeds(self.said, newest)
 
     @property

@@ -113,6 +113,17 @@ class SparkSettings(Section):
     conf: dict[str, str] = Field(default_factory=dict, description="any Spark settings by their own names")
 
 
+class ContractSettings(Section):
+    """What the contract leaves open."""
+
+    max_clock_skew_seconds: int = Field(
+        900,
+        ge=0,
+        le=366 * 86_400,
+        description="how far an event time may be ahead of the message's arrival; quarantined beyond that",
+    )
+
+
 class IngestSettings(Section):
     """The stream from Kafka to the lake."""
 
@@ -342,6 +353,7 @@ class Settings(Section):
     )
     kafka: KafkaSettings = KafkaSettings()
     spark: SparkSettings = SparkSettings()
+    contract: ContractSettings = ContractSettings()
     ingest: IngestSettings = IngestSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
     ratings: RatingsSettings = RatingsSettings()
