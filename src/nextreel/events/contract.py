@@ -1,7 +1,7 @@
 """The wire contract, declared once.
 
 Spark's schema, the validators, the encoders and the documentation are all made from ``FIELDS``. Messages are
-JSON, UTF-8, one event each, keyed by ``id``. Names on the wire are Spanish, as the original system defines them.
+JSON, UTF-8, one event each, keyed by `KEY_FIELD`. Names on the wire are Spanish, as the original system defines them.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,9 @@ TABLES: dict[EventType, str] = {
     "series": "series",
     "interaction": "interactions",
 }
+
+#: The field whose value is a message's key: all events of a user, and all of a title, are in one partition in order.
+KEY_FIELD: dict[EventType, str] = {"user": "id", "movie": "id", "series": "id", "interaction": "id_usuario"}
 
 #: What producers write into a field that does not apply, whatever its declared type: it means null.
 NOT_APPLICABLE = "n/a"
@@ -154,7 +157,10 @@ class Field:
 _PROFILE: tuple[EventType, ...] = ("user", "movie", "series")
 
 FIELDS: tuple[Field, ...] = (
-    Field("id", "string", "identifies the user, title or interaction; the message key", required=EVENT_TYPES),
+    Field(
+        "id", "string", "identifies the user, title or interaction; the key of users' and titles' messages",
+        required=EVENT_TYPES,
+    ),
     Field("type", "string", "the event's type", required=EVENT_TYPES, choices=EVENT_TYPES),
     Field("timestamp", "timestamp", "event time, ISO 8601; UTC where no zone is given", required=EVENT_TYPES),
     Field("titulo", "string", "title", TITLE_TYPES),
@@ -170,7 +176,10 @@ FIELDS: tuple[Field, ...] = (
     Field("decadas_favoritas", "strings", "favourite decades", ("user",)),
     Field("pais", "string", "country", ("user",)),
     Field("grupo_edad", "string", "age group", ("user",)),
-    Field("id_usuario", "string", "the user who did it", ("interaction",), ("interaction",)),
+    Field(
+        "id_usuario", "string", "the user who did it; the key of interactions' messages", ("interaction",),
+        ("interaction",),
+    ),
     Field("id_contenido", "string", "the title it was done with", ("interaction",), ("interaction",)),
     Field(
         "evento", "string", "what was done", ("interaction",), ("interaction",), choices=tuple(Verb)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
+from fastapi import Header
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from nextreel.events.contract import MATURITY, RATING_MAX, RATING_MIN, Verb
@@ -44,6 +45,16 @@ MOST_TITLES = 100
 Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_utf8)]
 Text = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_utf8)]
 Texts = Annotated[list[Text], Field(max_length=50)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern="^[ -~]+$",
+        description="a name for this event that the client chooses, printable ASCII: with the same key and user a "
+        "repeated request has the same event id, and counts once; unused if the body has an id",
+    ),
+]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, description="titles on a page")]
 Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET, description="titles to leave out at the top")]
 _Number = BeforeValidator(_number_alone)
@@ -300,7 +311,7 @@ class Wanted(Asked):
 
 
 class Interaction(Asked):
-    """What a user did. Without an id one is made; send your own, and a request that is repeated counts once."""
+    """What a user did. A request that is repeated with the same id, or the same Idempotency-Key, counts once."""
 
     user_id: Id
     content_id: Id
@@ -397,3 +408,7 @@ class Problem(Answer):
     status: int
     detail: str
     errors: list[dict[str, object]] | None = None
+    event_id: Annotated[str | None, Field(description="of an event that Kafka did not acknowledge")] = None
+    may_be_written: Annotated[
+        bool | None, Field(description="whether that event may have been written; false: it surely was not")
+    ] = None
