@@ -95,8 +95,12 @@ class Serving:
         """Return who writes events. Raises `SettingsError` where Kafka's settings are not taken."""
         with self._writer_lock:
             if self._writer is None:
-                self._writer = Writer(self._settings.kafka)
+                self._writer = Writer(self._settings.kafka, self._settings.serve, self.metrics)
             return self._writer
+
+    def write_failure(self) -> str:
+        """Return why writes fail at the moment; empty if they do not, or if nothing was written yet."""
+        return "" if self._writer is None else self._writer.failure
 
     def not_ready(self) -> str:
         """Return why nobody should ask yet; empty where they may."""

@@ -86,6 +86,11 @@ class KafkaSettings(Section):
     distribution: Annotated[Path | None, _FILLED] = Field(
         None, description="folder of an Apache Kafka distribution for `broker --apache`; by default Maven fetches one"
     )
+    min_insync_replicas: Positive | None = Field(
+        None,
+        description="replicas that must have a message before it is acknowledged, in a topic that nextreel creates; "
+        "by default one less than replication, and at least 1",
+    )
     client: dict[str, SecretStr] = Field(default_factory=dict, description="librdkafka settings by their own names")
 
     @property
@@ -97,6 +102,20 @@ class KafkaSettings(Section):
     def client_config(self) -> dict[str, str]:
         """What every librdkafka client starts from, secrets in the clear: never to be logged."""
         return {"bootstrap.servers": self.bootstrap} | {k: v.get_secret_value() for k, v in self.client.items()}
+
+    @property
+    def insync_replicas(self) -> int:
+        """``min.insync.replicas`` of a topic that nextreel creates: one replica may be gone, and writes go on."""
+        return self.min_insync_replicas or max(1, self.replication - 1)
+
+    @model_validator(mode="after")
+    def _enough_replicas(self) -> "KafkaSettings":
+        if self.insync_replicas > self.replication:
+            raise ValueError(
+                f"kafka.min_insync_replicas is {self.min_insync_replicas}; it must be between 1 and "
+                f"kafka.replication, which is {self.replication}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _distinct_topics(self) -> "KafkaSettings":
@@ -312,6 +331,12 @@ class ServeSettings(Section):
     without_keys: bool = Field(False, description="let anybody who reaches it do anything, at any address")
     requests_per_second: float = Field(0.0, ge=0.0, description="of one key or address, at the most; 0 for any number")
     max_body_bytes: Positive = Field(65_536, description="longest body of a request")
+    max_outstanding_writes: Positive = Field(
+        100, le=10_000, description="writes that wait for Kafka at a time; one more is answered 503 at once"
+    )
+    write_timeout_seconds: float = Field(
+        10.0, gt=0.0, le=60.0, description="longest wait for Kafka's acknowledgement of a write; 503 after it"
+    )
     dashboard: bool = Field(True, description="show the dashboard at /, which keeps the figures of the lake in memory")
     access_log: bool = Field(False, description="log every request: who, what, how long; no query, no key")
     trending_half_life_hours: float = Field(
