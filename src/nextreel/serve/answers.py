@@ -127,7 +127,7 @@ class Answers:
             row = np.array([self.title(content_id)])
             (person, past, _), profile = self.who(user_id), self.profile(user_id)
             other = past.titles != row[0]  # a title does not explain itself
-            without = Past(past.titles[other], past.ratings[other], past.given[other], past.times[other])
+            without = past.only(other)
             if not other.all():
                 person = self.live.people.stranger(profile, without)
             found = Listed(
@@ -161,7 +161,7 @@ class Answers:
         """Return a page of what a user rated and did, the newest first."""
         with self.live.lock:
             _, past, known = self.who(user_id)
-            order = np.lexsort((self.live.titles.places[past.titles], -past.times))[offset : offset + count]
+            order = np.lexsort((self.live.titles.places_of(past.titles), -past.times))[offset : offset + count]
             items = []
             for place in order.tolist():
                 card, time = self.card(int(past.titles[place])), int(past.times[place])
@@ -191,7 +191,7 @@ class Answers:
         with self.live.lock:
             rows = self.live.titles.search(text, named)
             popularity = self.live.popular.popularity(rows)
-            best = np.lexsort((self.live.titles.places[rows], -popularity))[:count]
+            best = np.lexsort((self.live.titles.places_of(rows), -popularity))[:count]
             return {"items": [self.card(row) for row in rows[best].tolist()]}
 
     def card(self, row: int) -> Data:
