@@ -389,6 +389,9 @@ class ServeSettings(Section):
     send_timeout_seconds: Seconds = Field(30.0, description="time for a client to read what it was sent")
     dashboard: bool = Field(True, description="show the dashboard at /, which keeps the figures of the lake in memory")
     access_log: bool = Field(False, description="log every request: who, what, how long; no query, no key")
+    interactions_per_user: Positive = Field(
+        2_000, description="interactions since the last training that count for one user, the newest"
+    )
     trending_half_life_hours: float = Field(
         72.0, gt=0.0, le=24 * 365, description="trending: after so long what users did counts half"
     )
