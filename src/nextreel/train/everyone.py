@@ -21,7 +21,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from nextreel.events.contract import TABLES
 from nextreel.lake import tables
-from nextreel.lake.layout import Lake
+from nextreel.lake.layout import Lake, local_url
 from nextreel.lake.locks import names_kept
 from nextreel.model.foldin import FoldIn
 from nextreel.model.lists import SCHEMA, recommendations
@@ -76,7 +76,7 @@ def write_everyone(
                 _recommending(shared, wanted.top_k, wanted.diversity, done), from_arrow_schema(SCHEMA)
             )
             with _told(done, n_users, progress):
-                found.write.option("compression", "zstd").parquet(str(folder.absolute()))
+                found.write.option("compression", "zstd").parquet(local_url(folder))
         finally:
             shared.destroy()
     for path in folder.iterdir():
