@@ -252,7 +252,13 @@ class RatingsSettings(Section):
         100, description="simulate = auto: so many users with min_observed ratings teach more"
     )
     per_user: Positive = Field(40, description="simulated ratings a user, at the most")
-    noise: float = Field(0.35, ge=0.0, le=2.0, description="standard deviation added to a simulated rating, in stars")
+    noise: float = Field(
+        0.35, ge=0.0, le=2.0, description="standard deviation of the noise in how well a simulated title fits, in stars"
+    )
+    simulated_mean: float = Field(
+        3.6, ge=0.5, le=5.0, description="mean of simulated ratings, in stars, before they are cut off at 0.5 and 5"
+    )
+    simulated_spread: float = Field(1.1, ge=0.0, le=3.0, description="standard deviation of the same, in stars")
     seed: Seed = Field(7, description="what the simulation is reproducible by")
 
     def simulates(self, n_users: int) -> bool:
