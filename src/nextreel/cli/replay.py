@@ -127,7 +127,8 @@ _files("interactions", "Send interactions of a FILE (CSV or Parquet) to their to
 @_map
 @click.option("--write", type=_NEW_FILE, help="Write the mapping here, to be changed by hand.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def check(kind: "Kind", file: Path, mapping: Path | None, write: Path | None, as_json: bool) -> None:
+@click.pass_obj
+def check(load: Load, kind: "Kind", file: Path, mapping: Path | None, write: Path | None, as_json: bool) -> None:
     """Show what would be read of a FILE and what not; send nothing. Every event is held against the contract."""
     from nextreel.events.adapt import Read
     from nextreel.events.mapping import as_toml
@@ -136,7 +137,7 @@ def check(kind: "Kind", file: Path, mapping: Path | None, write: Path | None, as
     with _new(write, "--write") as lines:
         lines.write(as_toml(table.mapping, kind))
     with status_line(f"reading {file}"):
-        examples = _judged(table, read)
+        examples = _judged(table, read, load().contract.max_clock_skew_seconds)
     if as_json:
         click.echo(json.dumps(_as_json(table, read), indent=2, ensure_ascii=False))
         return
@@ -180,7 +181,7 @@ def _table(file: Path, kind: "Kind", mapping: Path | None) -> "Table":
     return Table(file, kind, found)
 
 
-def _judged(table: "Table", read: "Read") -> dict[str, list[Any]]:
+def _judged(table: "Table", read: "Read", max_skew_seconds: float) -> dict[str, list[Any]]:
     """Read all of a file, let ingest judge every event, and return the first values of each field."""
     from datetime import UTC, datetime
 
@@ -204,7 +205,7 @@ def _judged(table: "Table", read: "Read") -> dict[str, list[Any]]:
                 "timestamp": pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), n),
             }
         )
-        judged = parse(messages, {event_type: event_type}, now).rejected
+        judged = parse(messages, {event_type: event_type}, now, max_skew_seconds).rejected
         for row in judged.to_pylist():
             read.events[event_type] -= 1
             (event,) = batch.slice(row["kafka_offset"], 1).to_pylist()

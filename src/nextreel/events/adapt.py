@@ -6,16 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from nextreel.errors import InputError
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, latest_event_time
 from nextreel.events.cells import Cell, Row, columns_of, nested, rows_of
 from nextreel.events.contract import (
-    FUTURE_DAYS_MAX,
     RATING_MAX,
     RATING_MIN,
     TITLE_TYPES,
@@ -233,7 +233,7 @@ class Table:
             found = self._moment_of(text)
         except (ValueError, OverflowError, OSError):
             raise _RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} is not {self.mapping.timestamp}") from None
-        latest = datetime.now(UTC) + timedelta(days=FUTURE_DAYS_MAX)
+        latest = latest_event_time(datetime.now(UTC), MAX_CLOCK_SKEW_SECONDS)
         if not YEAR_MIN <= found.year < YEAR_MAX or found > latest:
             raise _RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} lies too far from now")
         return found

@@ -30,14 +30,9 @@ class Interaction(NamedTuple):
     id: str
     stars: float
 
-    @property
-    def counted_time(self) -> int:
-        """When it counts as done: not after it was sent, whatever a producer's clock says."""
-        return min(self.time, self.kafka_time * 1000)
-
 
 class Change(NamedTuple):
-    """When the newest interaction with a title (row) counts as done, before and after a change; None: none is kept."""
+    """When the newest interaction with a title (row) happened, before and after a change; None: none is kept."""
 
     title: int
     before: int | None
@@ -136,10 +131,10 @@ class Interactions:
         return what.stars, rating is not None, what.time
 
     def time(self, title: int) -> int | None:
-        """Return when the newest interaction with a title counts as done; None where none is kept."""
+        """Return when the newest interaction with a title happened; None where none is kept."""
         either = self._newest.get(2 * title), self._newest.get(2 * title + 1)
         newest = max((each for each in either if each is not None), default=None)
-        return None if newest is None else newest.counted_time
+        return None if newest is None else newest.time
 
     def titles(self) -> Iterator[int]:
         """Yield the titles with interactions that are kept, each once."""
