@@ -61,6 +61,19 @@ def test_the_page_and_what_it_needs_come_from_here_alone(asking: TestClient) -> 
     assert asking.get("/static/%2e%2e/routes.py").status_code == 404
 
 
+def test_a_chart_of_too_many_values_says_so_and_the_others_have_answers(
+    asking: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A catalogue may have as many genres as titles."""
+    monkeypatch.setattr("nextreel.insight.query.MOST_GROUPS", 2)
+    answer = asking.get("/v1/insight/views/engagement?chart=completion_by_genre&chart=verbs&country=Spain")
+    assert answer.status_code == 200, answer.text
+    charts = answer.json()["charts"]
+    assert charts["completion_by_genre"]["rows"] == []
+    assert "more than 2 rows" in charts["completion_by_genre"]["trouble"]
+    assert charts["verbs"]["rows"]
+
+
 def test_definitions_name_everything(asking: TestClient) -> None:
     told = asking.get("/v1/insight/definitions").json()
     assert told["metrics"].keys() == {metric.name for metric in METRICS}

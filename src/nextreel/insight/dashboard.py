@@ -16,7 +16,7 @@ import duckdb
 from nextreel.insight.cuts import Cuts, shared
 from nextreel.insight.metrics import BY_NAME as METRIC
 from nextreel.insight.metrics import DIMENSION, Ratio
-from nextreel.insight.query import MOST_GROUPS, MOST_ROWS, Answer, Filters, measure, needed
+from nextreel.insight.query import MOST_GROUPS, MOST_ROWS, Answer, Filters, TooManyRows, measure, needed
 from nextreel.insight.views import BY_NAME, Chart
 from nextreel.insight.warehouse import Warehouse
 from nextreel.settings import Settings
@@ -142,7 +142,10 @@ class Dashboard:
         return found | {"holds": _holds(chart, filters)}
 
     def _answer(self, chart: Chart, filters: Filters, cuts: Cuts) -> dict[str, Any]:
-        answer = measure(self._cursor(), chart.metrics, chart.by, filters, chart.limit, cuts)
+        try:
+            answer = measure(self._cursor(), chart.metrics, chart.by, filters, chart.limit, cuts)
+        except TooManyRows as error:  # of this chart; the view's others have answers
+            return {"columns": [*chart.by, *chart.metrics], "rows": [], "labels": {}, "trouble": str(error)}
         found = {"columns": answer.columns, "rows": answer.rows, "labels": self.labels(answer)}
         if chart.kind == "cohorts":  # each row is a whole, however many months it has been watched for
             whole = measure(self._cursor(), ["users"], [chart.by[0]], filters)
