@@ -163,7 +163,7 @@ def check(
         table, read = _table(file, kind, mapping, load(), catalogue), Read()
         lines.write(as_toml(table.mapping, kind))
     with status_line(f"reading {file}"):
-        examples = _judged(table, read)
+        examples = _judged(table, read, load().contract.max_clock_skew_seconds)
     if as_json:
         click.echo(json.dumps(_as_json(table, read), indent=2, ensure_ascii=False))
         return
@@ -234,7 +234,7 @@ def _titles_of_lake(settings: Settings) -> frozenset[str] | None:
     return frozenset(titles) or None
 
 
-def _judged(table: "Table", read: "Read") -> dict[str, list[Any]]:
+def _judged(table: "Table", read: "Read", max_skew_seconds: float) -> dict[str, list[Any]]:
     """Read all of a file, let ingest judge every event, and return the first values of each field."""
     from datetime import UTC, datetime
 
@@ -258,7 +258,7 @@ def _judged(table: "Table", read: "Read") -> dict[str, list[Any]]:
                 "timestamp": pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), n),
             }
         )
-        judged = parse(messages, {event_type: event_type}, now).rejected
+        judged = parse(messages, {event_type: event_type}, now, max_skew_seconds).rejected
         for row in judged.to_pylist():
             read.events[event_type] -= 1
             (event,) = batch.slice(row["kafka_offset"], 1).to_pylist()

@@ -5,8 +5,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, latest_event_time
 from nextreel.events.contract import (
-    FUTURE_DAYS_MAX,
     RATING_MAX,
     RATING_MIN,
     TITLE_TYPES,
@@ -185,7 +185,7 @@ class Converter:
         except (ValueError, OverflowError, OSError) as error:
             why = f": {error}" if "[zones]" in str(error) else ""
             raise RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} is not {self._mapping.timestamp}{why}") from None
-        latest = datetime.now(UTC) + timedelta(days=FUTURE_DAYS_MAX)
+        latest = latest_event_time(datetime.now(UTC), MAX_CLOCK_SKEW_SECONDS)
         if not YEAR_MIN <= moment.year < YEAR_MAX or moment > latest:
             raise RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} lies too far from now")
         return moment, moment.isoformat()

@@ -2,6 +2,7 @@
 
 from nextreel.settings.sections import (
     AffinityWeights,
+    ContractSettings,
     EvaluationSettings,
     ExportSettings,
     ImplicitRatings,
@@ -25,6 +26,7 @@ from nextreel.settings.toml import as_toml, read_toml
 __all__ = [
     "PREFIX",
     "AffinityWeights",
+    "ContractSettings",
     "EvaluationSettings",
     "ExportSettings",
     "ImplicitRatings",
