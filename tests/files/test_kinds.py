@@ -16,8 +16,9 @@ from tests.files.reading import read_file
 
 from nextreel.errors import InputError
 from nextreel.files import workbook
+from nextreel.files.adapt import Table
 from nextreel.files.cells import first_rows, rows_of
-from nextreel.files.outcome import KEPT_MOST, Occurrences, digest_of
+from nextreel.files.outcome import KEPT_MOST, Occurrences, Read, digest_of
 from nextreel.files.source import FileFormat
 
 CSV = "id,title,genres\n1,Año,Drama|War\n2,Luz,\n"
@@ -221,3 +222,23 @@ def test_occurrences_are_counted_in_the_order_of_the_file() -> None:
     assert [occurrences.add(digest) for digest in digests] == [1] * 1_000
     assert [occurrences.add(digest) for digest in digests[:3]] == [2] * 3
     assert occurrences.add(digests[0]) == 3
+
+
+def test_an_id_that_repeats_far_behind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "titles.csv"
+    with path.open("w", encoding="utf-8") as file:
+        file.write("id\n")
+        file.writelines(f"a title's quite long id {n}\n" for n in range(20_000))
+        file.write("a title's quite long id 7\n")
+    read, n = Read(), 0
+    for _, batch in Table(path, "catalogue").events(read):
+        n += len(batch)
+    assert (n, [(each.row, each.reason) for each in read.refused]) == (20_000, [(20_001, "duplicate id")])
+
+
+def test_a_scale_that_has_minus_one_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "views.csv"
+    path.write_text("user,film,stars,when\nu,a,-1,2024-05-01\nu,b,4,2024-05-01\n", "utf-8")
+    columns = {"id_usuario": "user", "id_contenido": "film", "calificacion": "stars", "timestamp": "when"}
+    events, _, _ = read_file(path, "interactions", {"columns": columns, "scale": [-1, 4]})
+    assert [event["calificacion"] for event in events] == [0.5, 5.0]
