@@ -15,8 +15,9 @@ from pathlib import Path
 import orjson
 
 from nextreel.errors import InputError, KafkaError
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, latest_event_time
 from nextreel.events.contract import KEY_FIELD, EventType
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import topics_by_type
 from nextreel.lake.layout import Lake
@@ -61,7 +62,8 @@ class Replay:
     """Which messages to send again.
 
     ``selection`` is of the quarantine or, where there is one, of the edited export ``file``, which counts as it is now.
-    ``anyway`` sends also what the contract still rejects. ``told`` hears of each such message.
+    ``anyway`` sends also what the contract still rejects. ``told`` hears of each such message. ``max_skew_seconds`` is
+    `contract.max_clock_skew_seconds`.
     """
 
     lake: Lake
@@ -70,6 +72,7 @@ class Replay:
     file: Path | None = None
     anyway: bool = False
     told: Callable[[Refusal], None] = lambda _: None
+    max_skew_seconds: float = MAX_CLOCK_SKEW_SECONDS
 
     def plan(self) -> Outcome:
         """Return what `run` would do now; raises `InputError` for places and a file that it would not take."""
@@ -108,7 +111,8 @@ class Replay:
             if _is_replayed(message, replays):
                 outcome.already += 1
                 continue
-            refusal = judge(message, types.get(message.target), datetime.now(UTC))
+            latest = latest_event_time(datetime.now(UTC), self.max_skew_seconds)
+            refusal = judge(message, types.get(message.target), latest)
             if refusal is not None:
                 outcome.refused[refusal.reason] += 1
                 self.told(refusal)
@@ -124,13 +128,13 @@ class Replay:
         return filter(self.selection.has, read_export(self.file))
 
 
-def judge(message: Quarantined, expected: EventType | None, now: datetime) -> Refusal | None:
-    """Return why a message would go to quarantine if it came now; None where it would be accepted.
+def judge(message: Quarantined, expected: EventType | None, latest: datetime) -> Refusal | None:
+    """Return why a message would go to quarantine; None where it would be accepted.
 
-    ``expected`` is the event type that its topic carries.
+    ``expected`` is the event type that its topic carries, ``latest`` the last event time that it may have.
     """
     try:
-        read(message.value, message.target, expected, latest_at(now))
+        read(message.value, message.target, expected, latest)
     except Rejected as rejected:
         return Refusal(message, rejected.reason, rejected.detail)
     return None

@@ -1,5 +1,6 @@
 """The four topics: which event type goes where."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -8,10 +9,11 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from nextreel import errors
 from nextreel.events.contract import EVENT_TYPES, EventType
-from nextreel.kafka.client import Heard, new_client, refused
+from nextreel.kafka.client import Heard, new_client, passes, refused
 from nextreel.settings import KafkaSettings
 
 _SECONDS = 10.0
+_POLL_SECONDS = 0.02
 
 #: What to change where the cluster cannot create a topic as the settings say.
 _UNFIT = {
@@ -42,6 +44,7 @@ def create_topics(kafka: KafkaSettings) -> dict[str, bool]:
     with _admin(kafka.client_config) as admin:
         missing_ones = [topic for topic, there in _exist(admin, topics).items() if not there]
         created = _create(admin, kafka, missing_ones) if missing_ones else set()
+        _wait_until_known(admin, sorted(created))
     return {topic: topic in created for topic in topics}
 
 
@@ -93,6 +96,25 @@ def _create(admin: AdminClient, kafka: KafkaSettings, topics: Sequence[str]) -> 
             f"{kafka.insync_replicas}."
         )
     return created
+
+
+def _wait_until_known(admin: AdminClient, topics: list[str]) -> None:
+    """Wait until brokers know new topics and their leaders: Kafka's controller answers before they do.
+
+    Raises `KafkaException` if they do not within the time of a request.
+    """
+    deadline = time.monotonic() + _SECONDS
+    while topics:
+        asked = admin.describe_topics(TopicCollection(topics), request_timeout=_SECONDS)
+        try:
+            described = [future.result() for future in asked.values()]
+            is_led = all(each.partitions and all(p.leader for p in each.partitions) for each in described)
+            if is_led or time.monotonic() >= deadline:
+                return
+        except KafkaException as error:
+            if not passes(error.args[0]) or time.monotonic() >= deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def topic_ids(config: Mapping[str, str], topics: Iterable[str]) -> dict[str, str]:

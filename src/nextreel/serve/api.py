@@ -11,8 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from nextreel import __version__
+from nextreel.events.arrival import latest_event_time
 from nextreel.events.contract import EventType, Verb
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.ingest.rows import Rejected, read
 from nextreel.serve import schemas as s
 from nextreel.serve.answers import Answers, Unknown
 from nextreel.serve.choices import Choice
@@ -36,16 +37,15 @@ PROBLEM = {"model": s.Problem, "content": {"application/problem+json": {}}}
 ERRORS: Responses = {
     code: PROBLEM | {"description": text}
     for code, text in (
+        (400, "not a request of HTTP/1.1, or one that can be read in two ways"),
         (401, "no API key, or an unknown one"),
         (403, "the key's role does not allow it"),
+        (414, "a target that is too long"),
         (422, "something asked for cannot be"),
         (429, "too many requests"),
-        (503, "no model yet, or it is being loaded, or Kafka does not answer"),
+        (431, "headers that are too long, or too many"),
+        (503, "no model yet, or it is being loaded, Kafka does not answer, or too much is asked at a time"),
     )
-}
-ERRORS[400] = {
-    "description": "no request of HTTP's, as where the address is far too long",
-    "content": {"text/plain": {"schema": {"type": "string"}}},
 }
 #: What is said besides to requests that have a body.
 _BODY: Responses = {
@@ -53,7 +53,7 @@ _BODY: Responses = {
     for code, text in (
         (400, "a body that cannot be read"),
         (413, "a body that is too long"),
-        (415, "a body that is not application/json"),
+        (415, "a body that is not application/json, or compressed"),
     )
 }
 _CONFLICT: Responses = {409: PROBLEM | {"description": "no such version, or one that cannot be used"}}
@@ -287,7 +287,7 @@ async def _write(serving: Serving, kind: EventType, at: datetime | None, event: 
     whole = {"type": kind, "timestamp": _iso(at or now), **event}
     said = {name: value for name, value in whole.items() if value is not None}
     try:
-        read(orjson.dumps(said), "", kind, latest_at(now))
+        read(orjson.dumps(said), "", kind, latest_event_time(now, serving.max_skew_seconds))
     except Rejected as rejected:
         raise HTTPException(422, f"{rejected.reason}: {rejected.detail}") from None
     except orjson.JSONEncodeError:

@@ -50,6 +50,20 @@ class Metrics:
             "Kafka producers that were replaced: after a fatal error, or after 30 s in which no write was good.",
             registry=self.registry,
         )
+        self.connections = self._gauge("connections", "Connections that are open.")
+        self.in_progress = self._gauge("requests_in_progress", "Requests that are being answered.")
+        self.requests_refused = Counter(
+            "nextreel_serve_requests_refused",
+            "Requests refused before any route sees them, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.connections_closed = Counter(
+            "nextreel_serve_connections_closed",
+            "Connections that the server closes by itself, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
