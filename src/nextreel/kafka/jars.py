@@ -101,12 +101,16 @@ def fetch_jars(artifacts: Sequence[str], folder: Path) -> None:
                 raise
 
 
+def user_cache() -> Path:
+    """Return the user's folder for what can be fetched or made again."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache")).absolute()
+
+
 def _jar_folders(settings: Settings) -> tuple[Path, Path]:
     """Return where fetched JARs may lie: in the user's cache, else in the home."""
     name = f"kafka-{KAFKA_VERSION}"
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    cache = Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache"))
-    return cache.absolute() / "nextreel" / name, settings.home.absolute() / "kafka" / name
+    return user_cache() / "nextreel" / name, settings.home.absolute() / "kafka" / name
 
 
 def _reason(output: str) -> str:
