@@ -185,7 +185,9 @@ def test_settings_that_a_part_refuses_end_all(tmp_path: Path) -> None:
 
 
 def test_without_its_broker_it_ends_and_says_so(running: Running) -> None:
-    running.until(lambda: running.pid("serve") is not None)
+    running.until(lambda: bool(running.urls))
+    running.until(lambda: running.ask("GET", "/readyz")[0] == 200)  # what follows the topics has caught up
+    assert running.ask("PUT", "/v1/users", {"user_id": "u"})[0] == 202
     everything = tree(running.process.pid)[1:]
     (broker,) = [p for p in psutil.Process(running.process.pid).children() if "tansu" in p.name()]
     broker.kill()

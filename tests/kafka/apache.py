@@ -39,9 +39,16 @@ OLD_ARTIFACTS = (
     "org.apache.kafka:kafka_2.13:3.9.2",
     "org.apache.zookeeper:zookeeper:3.8.4",
 )
+#: Spark's own connector as it is released, and what it needs beyond PySpark's JARs.
+CONNECTOR_ARTIFACTS = (
+    "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0",
+    "org.apache.spark:spark-token-provider-kafka-0-10_2.13:4.2.0",
+    "org.apache.kafka:kafka-clients:3.9.2",
+    "org.apache.commons:commons-pool2:2.13.1",
+)
 _STORE_PASSWORD = "changeit"  # noqa: S105 (of a key that lives as long as a test)
-#: The shared broker takes messages of any time, as Kafka before 4.0 does: producers' clocks may be wrong.
-_ANY_TIME = {"log.message.timestamp.after.max.ms": str(2**63 - 1)}
+#: The shared broker takes messages of any time, as Kafka before 4.0 does, and compacts topics at once.
+_SHARED = {"log.message.timestamp.after.max.ms": str(2**63 - 1), "log.cleaner.backoff.ms": "200"}
 #: Begins the reason for which a test is left out.
 APACHE_NEEDED = "needs Apache Kafka"
 
@@ -76,7 +83,7 @@ def shared_broker() -> Iterator[str]:
     """Run the broker that tests share, its data among the temporary files; yields its ``host:port``."""
     home = Path(tempfile.mkdtemp(prefix="nextreel-test-kafka-"))
     try:
-        with apache_broker(_settings(home), more=_ANY_TIME) as broker:
+        with apache_broker(_settings(home), more=_SHARED) as broker:
             yield broker.bootstrap
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -124,7 +131,7 @@ class Broker:
         self._node.process.send_signal(number)
 
 
-class Cluster:
+class KafkaCluster:
     """Brokers that know each other, and what clients need to reach them."""
 
     def __init__(self, brokers: Sequence[Broker], admin: Mapping[str, str]):
@@ -139,7 +146,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(jars: Path, folder: Path, n: int = 1, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Cluster]:
+def cluster(
+    jars: Path, folder: Path, n: int = 1, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[KafkaCluster]:
     """Run ``n`` brokers without security in KRaft mode, each of them a controller too.
 
     With three, a topic has 3 replicas, of which 2 must have a message before it is acknowledged.
@@ -154,11 +163,11 @@ def cluster(jars: Path, folder: Path, n: int = 1, more: Mapping[str, str] = Mapp
     nodes = [ApacheNode(jars, folder / f"broker-{k + 1}", each) for k, each in enumerate(settings)]
     addresses = [f"{LOOPBACK}:{port}" for port in ports]
     with _running(nodes, addresses, {}) as brokers:
-        yield Cluster(brokers, {"bootstrap.servers": ",".join(addresses)})
+        yield KafkaCluster(brokers, {"bootstrap.servers": ",".join(addresses)})
 
 
 @contextmanager
-def secure_broker(jars: Path, folder: Path, users: Mapping[str, str]) -> Iterator[Cluster]:
+def secure_broker(jars: Path, folder: Path, users: Mapping[str, str]) -> Iterator[KafkaCluster]:
     """Run one broker with SASL_SSL, SCRAM-SHA-512 and ACLs: users (name: password) may do nothing yet.
 
     Its administrator is "admin". `client_of` gives the settings of a user's client.
@@ -190,7 +199,7 @@ def secure_broker(jars: Path, folder: Path, users: Mapping[str, str]) -> Iterato
     node, address = ApacheNode(jars, folder / "broker", settings), f"{LOOPBACK}:{port}"
     client = client_of("admin", passwords["admin"], authority)
     with _running([node], [address], client, scram) as brokers:
-        yield Cluster(brokers, {"bootstrap.servers": address} | client)
+        yield KafkaCluster(brokers, {"bootstrap.servers": address} | client)
 
 
 def client_of(user: str, password: str, authority: Path) -> dict[str, str]:
@@ -204,7 +213,7 @@ def client_of(user: str, password: str, authority: Path) -> dict[str, str]:
     }
 
 
-def allow(given: Cluster, user: str, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+def allow(given: KafkaCluster, user: str, kind: ResourceType, name: str, *operations: AclOperation) -> None:
     """Allow a user some operations on a resource: a topic, a group, a transactional id; "*" for all of its kind."""
     rules = [
         AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
@@ -220,8 +229,17 @@ def certificate_of(folder: Path) -> Path:
     return folder / "authority.pem"
 
 
+def connector_jars() -> str:
+    """Return the JARs of Spark's own connector, as the setting spark.jars has them. Raises `BrokerError`."""
+    folder = user_cache() / "nextreel" / "spark-kafka-4.2.0"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fetch_jars(CONNECTOR_ARTIFACTS, folder, ["-DexcludeTransitive=true"])
+    return ",".join(str(each) for each in sorted(folder.glob("*.jar")))
+
+
 @contextmanager
-def zookeeper_broker(folder: Path) -> Iterator[Cluster]:
+def zookeeper_broker(folder: Path) -> Iterator[KafkaCluster]:
     """Run Kafka 3.9 with ZooKeeper, as the original had it; its JARs come from Maven. Raises `BrokerError`."""
     jars = user_cache() / "nextreel" / f"kafka-{OLD_ARTIFACTS[0].rpartition(':')[2]}-zookeeper"
     if not jars.is_dir():
@@ -254,7 +272,7 @@ def zookeeper_broker(folder: Path) -> Iterator[Cluster]:
         try:
             until(lambda: not is_free(keeper))
             with _running([ApacheNode(jars, folder / "broker", settings)], [address], {}, None) as brokers:
-                yield Cluster(brokers, {"bootstrap.servers": address})
+                yield KafkaCluster(brokers, {"bootstrap.servers": address})
         finally:
             zookeeper.kill()
 
