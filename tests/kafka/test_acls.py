@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka.admin import AclOperation, AdminClient, NewTopic, ResourceType
-from tests.kafka.apache import Cluster, allow, certificate_of, client_of, secure_broker
+from tests.kafka.apache import KafkaCluster, allow, certificate_of, client_of, secure_broker
 
 from nextreel.cli.main import main
 from nextreel.errors import KafkaError
@@ -20,7 +20,7 @@ USE = (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE)
 
 
 @pytest.fixture(scope="module")
-def secured(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Path]]:
+def secured(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaCluster, Path]]:
     """A broker whose user app may read, write and describe the four topics; reader does not write, creator creates."""
     folder = tmp_path_factory.mktemp("secured")
     with secure_broker(apache_jars, folder, PASSWORDS) as broker:
@@ -31,14 +31,14 @@ def secured(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield broker, folder
 
 
-def settings_of(secured: tuple[Cluster, Path], user: str, home: Path, **more: str) -> dict[str, str]:
+def settings_of(secured: tuple[KafkaCluster, Path], user: str, home: Path, **more: str) -> dict[str, str]:
     broker, folder = secured
     client = client_of(user, PASSWORDS[user], certificate_of(folder))
     flags = {f"kafka.client.{name}": value for name, value in client.items()}
     return {"home": str(home), "kafka.bootstrap": broker.bootstrap} | flags | more
 
 
-def kafka_of(secured: tuple[Cluster, Path], user: str, home: Path, **more: str) -> Settings:
+def kafka_of(secured: tuple[KafkaCluster, Path], user: str, home: Path, **more: str) -> Settings:
     return load(
         settings_of(secured, user, home, **{name.replace("__", "."): value for name, value in more.items()}), {}
     )
@@ -50,7 +50,7 @@ def run(given: dict[str, str], *arguments: str) -> Result:
 
 
 @pytest.mark.slow
-def test_a_user_who_may_not_create_is_told_what_is_missing(secured: tuple[Cluster, Path], tmp_path: Path) -> None:
+def test_a_user_who_may_not_create_is_told_what_is_missing(secured: tuple[KafkaCluster, Path], tmp_path: Path) -> None:
     given = kafka_of(secured, "app", tmp_path, kafka__partitions="3").kafka
     with pytest.raises(KafkaError) as refused:
         create_topics(given.model_copy(update={"users": "elsewhere"}))
@@ -60,7 +60,9 @@ def test_a_user_who_may_not_create_is_told_what_is_missing(secured: tuple[Cluste
 
 
 @pytest.mark.slow
-def test_topics_that_exist_are_used_without_the_right_to_create(secured: tuple[Cluster, Path], tmp_path: Path) -> None:
+def test_topics_that_exist_are_used_without_the_right_to_create(
+    secured: tuple[KafkaCluster, Path], tmp_path: Path
+) -> None:
     create_topics(kafka_of(secured, "creator", tmp_path).kafka)
     given = settings_of(secured, "app", tmp_path)
     told = run(given, "topics")
@@ -73,7 +75,7 @@ def test_topics_that_exist_are_used_without_the_right_to_create(secured: tuple[C
 
 
 @pytest.mark.slow
-def test_a_producer_without_the_right_to_write_says_so(secured: tuple[Cluster, Path], tmp_path: Path) -> None:
+def test_a_producer_without_the_right_to_write_says_so(secured: tuple[KafkaCluster, Path], tmp_path: Path) -> None:
     given = kafka_of(secured, "creator", tmp_path).kafka
     create_topics(given)
     producer = EventProducer(kafka_of(secured, "reader", tmp_path).kafka)
@@ -83,7 +85,7 @@ def test_a_producer_without_the_right_to_write_says_so(secured: tuple[Cluster, P
 
 
 @pytest.mark.slow
-def test_a_missing_topic_without_the_right_to_create(secured: tuple[Cluster, Path], tmp_path: Path) -> None:
+def test_a_missing_topic_without_the_right_to_create(secured: tuple[KafkaCluster, Path], tmp_path: Path) -> None:
     broker, _ = secured
     allow(broker, "app", ResourceType.TOPIC, "not-there", AclOperation.DESCRIBE)
     allow(broker, "app", ResourceType.TOPIC, "there", AclOperation.DESCRIBE)
