@@ -5,7 +5,7 @@
     ├── JavaError          no Java runtime that Spark can use
     ├── SparkError         Spark did not start, or failed at what it was asked
     ├── KafkaError         the broker cannot be reached, or refused what it was asked
-    │   ├── BrokerError    the embedded broker did not start, or died
+    │   ├── BrokerError    a broker that nextreel runs did not start, or ended
     │   ├── WriteError     Kafka did not acknowledge an event of the API
     │   └── DataLossError  Kafka no longer has messages that the checkpoint still wants
     ├── LakeError          the lake on disk is not what its commit records say
@@ -42,7 +42,7 @@ class KafkaError(NextreelError):
 
 
 class BrokerError(KafkaError):
-    """The embedded broker did not start, or died."""
+    """A broker that nextreel runs did not start, or ended."""
 
 
 class WriteError(KafkaError):

@@ -18,8 +18,9 @@ from tests.waiting import until
 
 from nextreel.app import create_app
 from nextreel.insight import routes
+from nextreel.insight.dashboard import Dashboard
 from nextreel.insight.metrics import DIMENSION, METRICS
-from nextreel.insight.query import MOST_ROWS
+from nextreel.insight.query import MOST_ROWS, Filters
 from nextreel.insight.routes import STATIC
 from nextreel.insight.views import VIEWS
 from nextreel.serve.keys import add_key
@@ -247,3 +248,19 @@ def test_a_lake_that_cannot_be_read_is_said(settings: Settings, filling: Filling
 
         until(troubled)
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_broken_database_is_replaced(settings: Settings, filling: Filling) -> None:
+    dashboard = Dashboard(settings, dict)
+    dashboard.start()
+    try:
+        until(lambda: dashboard.is_loaded)
+        before, revision = dashboard.ask(["interactions"], [], Filters(), 1).rows, dashboard.revision
+        dashboard._warehouse._database.close()  # DuckDB refuses every statement from now on, as after a fatal error
+        dashboard._warehouse._writer.close()
+        dashboard._wake.set()
+        until(lambda: dashboard.revision > revision and dashboard.state()["loaded"])
+        assert dashboard.ask(["interactions"], [], Filters(), 1).rows == before != [(0,)]
+        assert dashboard.trouble == ""
+    finally:
+        dashboard.close()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import duckdb
@@ -28,6 +29,8 @@ _LOOK_SECONDS, _IDLE_SECONDS, _WATCHED_SECONDS = 1.0, 30.0, 60.0
 #: Refreshing may take such a share of the time: what takes long is done less often.
 _SHARE = 0.2
 _KEPT = 256
+#: Errors after which DuckDB refuses every further statement of a database.
+_BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
 
 
 class Dashboard:
@@ -35,7 +38,9 @@ class Dashboard:
 
     def __init__(self, settings: Settings, pipeline: Callable[[], dict[str, Any]]):
         self.pipeline = pipeline
+        self._settings = settings
         self._warehouse = Warehouse(settings)
+        self._revisions_before = 0  # of warehouses that were replaced
         self._watched_at = time.monotonic()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
@@ -60,7 +65,7 @@ class Dashboard:
     @property
     def revision(self) -> int:
         """Counts changes of the figures."""
-        return self._warehouse.revision
+        return self._revisions_before + self._warehouse.revision
 
     def state(self) -> dict[str, Any]:
         """Return what a page needs to know to ask again: the revision, and what is amiss."""
@@ -166,8 +171,9 @@ class Dashboard:
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Return this thread's own connection."""
-        if not hasattr(self._local, "cursor"):
-            self._local.cursor = self._warehouse.cursor()
+        if getattr(self._local, "warehouse", None) is not self._warehouse:
+            self._local.warehouse = self._warehouse
+            self._local.cursor = self._local.warehouse.cursor()
         found: duckdb.DuckDBPyConnection = self._local.cursor
         return found
 
@@ -188,11 +194,22 @@ class Dashboard:
                 if str(error) != self.trouble:
                     _LOG.warning("the figures stay as they are: %s", error)
                 self.trouble = str(error)
+                if isinstance(error, _BROKEN):
+                    self._replace()
             now = time.monotonic()
             watched = now - self._watched_at <= _WATCHED_SECONDS
             pause = max(_LOOK_SECONDS if watched else _IDLE_SECONDS, (now - began) / _SHARE)
             self._wake.wait(pause)
             self._wake.clear()
+
+    def _replace(self) -> None:
+        """Begin again with an empty database in place of a broken one; the next refresh fills it."""
+        _LOG.warning("DuckDB's database is broken, and is replaced")
+        broken, self._warehouse = self._warehouse, Warehouse(self._settings)
+        self._revisions_before += broken.revision + 1
+        self.is_loaded = False
+        with suppress(duckdb.Error):
+            broken.close()
 
 
 _CHOICES = {

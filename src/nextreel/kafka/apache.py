@@ -5,6 +5,7 @@ node ends with the process that started it, killed or not.
 """
 
 import base64
+import json
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from uuid import uuid4
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from nextreel.durable import write_json
 from nextreel.errors import BrokerError
 from nextreel.java import executable, find_java, properties
 from nextreel.kafka.broker import LOOPBACK, free_port, is_free
@@ -27,7 +29,7 @@ from nextreel.processes import die_with_parent
 from nextreel.settings import Settings
 
 #: A node's files in its folder.
-_SERVER, _LOG, _DATA, _LOCK = "server.properties", "kafka.log", "data", "lock"
+_SERVER, _LOG, _DATA, _LOCK, _ADDRESS = "server.properties", "kafka.log", "data", "lock", "address.json"
 _START_SECONDS = 120.0
 #: Kafka ends within seconds of SIGTERM; a machine that is busy may take longer.
 _STOP_SECONDS = 30.0
@@ -35,6 +37,9 @@ _STOP_SECONDS = 30.0
 _LOCK_SECONDS = 15.0
 #: As in Kafka's own scripts, this variable replaces the heap's size.
 _HEAP_VARIABLE, _HEAP = "KAFKA_HEAP_OPTS", "-Xms128m -Xmx512m"
+
+#: What a line has that names an error.
+_ERRORS = (" ERROR ", " FATAL ", "Exception", "Error:")
 
 _LOG4J = """status = error
 appender.file.type = RollingFile
@@ -90,8 +95,8 @@ class ApacheNode:
             cwd=self.folder, env=_environment(), capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode != 0:
-            lines = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
-            raise BrokerError(f"Kafka's storage tool could not format {self.folder / _DATA}: {lines[-1]}")
+            reason = _error_in(done.stdout + done.stderr) or "it said nothing"
+            raise BrokerError(f"Kafka's storage tool could not format {self.folder / _DATA}: {reason}")
 
     def start(self, inherited: Sequence[int] = ()) -> None:
         """Start the process, which keeps the ``inherited`` file descriptors open (POSIX)."""
@@ -171,14 +176,13 @@ class ApacheNode:
         server.write_text(properties(self._settings), "ascii")
 
     def _last_error(self) -> str:
-        for name in (_LOG, "console.log"):
+        for name in ("console.log", _LOG):
             try:
-                lines = (self.folder / name).read_text("utf-8", "replace").splitlines()
+                text = (self.folder / name).read_text("utf-8", "replace")
             except OSError:
                 continue
-            errors = [line for line in lines[-500:] if " ERROR " in line or " FATAL " in line or "Exception" in line]
-            if errors:
-                return errors[-1].strip()
+            if error := _error_in(text):
+                return error
         return "it logged no error"
 
 
@@ -217,9 +221,10 @@ def apache_broker(
 ) -> Iterator[ApacheBroker]:
     """Run Apache Kafka for the length of a ``with`` block, its data in ``<home>/kafka``; JARs are fetched if missing.
 
-    ``port`` 0 means a free one. ``advertised`` is the ``host:port`` that clients connect to if it is not the broker's
-    own: a proxy's. ``more`` are further settings of Kafka's. Raises `BrokerError` if the broker does not start: the
-    port or the data is in use, or there are no JARs; `nextreel.errors.JavaError` if there is no Java.
+    ``port`` 0 means that of the last start if it is free, otherwise a free one. ``advertised`` is the address that
+    clients connect to if it is not the broker's own: a proxy's. ``more`` are further settings of Kafka's. Raises
+    `BrokerError` if the broker does not start: the port or the data is in use, or there are no JARs;
+    `nextreel.errors.JavaError` if there is no Java.
     """
     if port and not is_free(port):
         raise BrokerError(f"port {port} of {LOOPBACK} is in use. Choose another --port.")
@@ -227,13 +232,14 @@ def apache_broker(
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as cleanup:
         lock = cleanup.enter_context(_locked(folder))
-        port = port or free_port()
+        port = port or _last_port(folder) or free_port()
         bootstrap = f"{LOOPBACK}:{port}"
         node = ApacheNode(jars, folder, single_node(port, free_port(), advertised) | dict(more or {}))
         node.format(new_cluster_id())
         cleanup.callback(node.stop)
         broker = ApacheBroker(node, bootstrap, lock)
         broker.restart()
+        write_json(folder / _ADDRESS, {"port": port})
         yield broker
 
 
@@ -245,6 +251,15 @@ def data_folder(settings: Settings) -> Path:
 def has_data(settings: Settings) -> bool:
     """Tell whether a home has the data of an Apache Kafka."""
     return (data_folder(settings) / _DATA / "meta.properties").exists()
+
+
+def _last_port(folder: Path) -> int:
+    """Return the port of the last start, so that clients find the broker again; 0 if it is unknown or in use."""
+    try:
+        port = int(json.loads((folder / _ADDRESS).read_text("utf-8"))["port"])
+        return port if is_free(port) else 0
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, BrokerError):
+        return 0
 
 
 def single_node(port: int, controller_port: int, advertised: str | None = None) -> dict[str, str]:
@@ -272,6 +287,12 @@ def new_cluster_id() -> str:
     while (found := base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass
     return found
+
+
+def _error_in(text: str) -> str:
+    """Return the last line that names an error in the end of what Kafka wrote; empty if there is none."""
+    lines = [line.strip() for line in text[-100_000:].splitlines() if not line.startswith("\tat ")]
+    return next((line for line in reversed(lines) if any(word in line for word in _ERRORS)), "")
 
 
 @contextmanager

@@ -69,11 +69,11 @@ def fetch_kafka_jars(settings: Settings) -> Path:
     raise BrokerError(f"no folder for Kafka's JARs can be written: {', '.join(map(str, _jar_folders(settings)))}")
 
 
-def fetch_jars(artifacts: Sequence[str], folder: Path) -> None:
+def fetch_jars(artifacts: Sequence[str], folder: Path, options: Sequence[str] = ()) -> None:
     """Have Maven copy artifacts (``group:name:version``) and what they need at run time to a folder, whole or not.
 
-    Maven compares each file with the checksum of its repository and fails if they differ. Raises `BrokerError` if
-    Maven is missing or fails.
+    ``options`` are those of Maven's goal ``dependency:copy-dependencies``. Maven compares each file with the checksum
+    of its repository and fails if they differ. Raises `BrokerError` if Maven is missing or fails.
     """
     maven = shutil.which("mvn")
     if maven is None:
@@ -87,7 +87,7 @@ def fetch_jars(artifacts: Sequence[str], folder: Path) -> None:
         dependencies = (_DEPENDENCY.format(*map(escape, each.split(":"))) for each in artifacts)
         pom.write_text(_POM.format(dependencies="\n".join(dependencies)), "utf-8")
         command = [maven, "--batch-mode", "--quiet", "--strict-checksums", "--file", str(pom), _GOAL]
-        command += ["-DincludeScope=runtime", f"-DoutputDirectory={libraries}", "-Dstyle.color=never"]
+        command += ["-DincludeScope=runtime", f"-DoutputDirectory={libraries}", "-Dstyle.color=never", *options]
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_FETCH_SECONDS)
         except subprocess.TimeoutExpired:
@@ -101,12 +101,16 @@ def fetch_jars(artifacts: Sequence[str], folder: Path) -> None:
                 raise
 
 
+def user_cache() -> Path:
+    """Return the user's folder for what can be fetched or made again."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache")).absolute()
+
+
 def _jar_folders(settings: Settings) -> tuple[Path, Path]:
     """Return where fetched JARs may lie: in the user's cache, else in the home."""
     name = f"kafka-{KAFKA_VERSION}"
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    cache = Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache"))
-    return cache.absolute() / "nextreel" / name, settings.home.absolute() / "kafka" / name
+    return user_cache() / "nextreel" / name, settings.home.absolute() / "kafka" / name
 
 
 def _reason(output: str) -> str:

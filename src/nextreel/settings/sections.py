@@ -172,7 +172,7 @@ class IngestSettings(Section):
 
     connector: Literal["python", "jvm"] = Field("python", description="Kafka through Python, or Spark's own connector")
     packages: str = Field(
-        "org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0",
+        "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0",
         description="Maven coordinates for connector = jvm; not asked for where spark.conf.spark.jars names JARs",
     )
     java_client: dict[str, SecretStr] = Field(
