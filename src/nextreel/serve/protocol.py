@@ -71,7 +71,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._writable: asyncio.Future[None] | None = None
         self._is_last = False  # whatever follows is not parsed
         self._lingering = -1  # bytes that may still come from a client that was refused
-        self._refusal: RequestRefused | None = None
+        self._refusal: RequestRefused | None = None  # is sent after the answer under way
+        self._refused: RequestRefused | None = None  # why the parser has stopped
         self._is_within = True
         self._new_message()
 
@@ -313,12 +314,12 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
         self._body = b""
-        self._refused: RequestRefused | None = None
+        self._refused = None
 
     def _refusing(self, status: int, reason: str, detail: str) -> RequestRefused:
         """Remember why parsing ends: the parser raises an error of its own for what its callbacks raise."""
-        self._refused = RequestRefused(status, reason, detail)
-        return self._refused
+        refused = self._refused = RequestRefused(status, reason, detail)
+        return refused
 
     # What the parser calls.
 
