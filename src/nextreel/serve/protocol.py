@@ -10,17 +10,16 @@ import asyncio
 import logging
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
+import uvicorn
 from starlette.types import ASGIApp
 
+from nextreel.serve.connections import Connections
 from nextreel.serve.exchange import Exchange
 from nextreel.serve.problems import raw_problem
-
-if TYPE_CHECKING:
-    from nextreel.serve.connections import Connections
 
 _LOG = logging.getLogger(__name__)
 _NEVER = float("inf")
@@ -48,7 +47,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        connections: "Connections",
+        connections: Connections,
         app: ASGIApp,
         server_state: Any,
         app_state: dict[str, Any],
@@ -448,6 +447,21 @@ class HttpConnection(asyncio.BufferedProtocol):
             if not self._writable.done():
                 self._writable.set_result(None)
             self._writable = None
+
+
+def protocol_of(connections: Connections) -> type[asyncio.Protocol]:
+    """Return what uvicorn takes as its protocol class (``http``): it is called for each connection."""
+
+    def connect(
+        config: uvicorn.Config,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> HttpConnection:
+        loop = _loop or asyncio.get_running_loop()
+        return HttpConnection(connections, config.loaded_app, server_state, app_state, loop)
+
+    return cast(type[asyncio.Protocol], connect)
 
 
 def _address(name: Any) -> tuple[str, int] | None:
