@@ -190,7 +190,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def refuse(self, status: int, reason: str, detail: str) -> None:
         """Answer a request that the app does not see, and close after it."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingering >= 0:
             return
         self._is_last = True
         self._unparsed = b""
