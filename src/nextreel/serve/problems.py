@@ -10,12 +10,17 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from nextreel.errors import KafkaError, ModelError
+from nextreel.errors import KafkaError, ModelError, WriteError
 from nextreel.serve.proxies import route_path
 
 _LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
+_NOT_WRITTEN = "Kafka did not accept the event, and it was not written. Send it again."
+_PERHAPS_WRITTEN = (
+    "Kafka did not acknowledge the event in time, so it may have been written. Send it again with the same "
+    "Idempotency-Key, or with event_id as its id: it counts once."
+)
 #: Headers of every response: nothing is loaded from elsewhere, no page embeds this, no browser guesses types, and no
 #: cache keeps an answer.
 SECURITY_HEADERS = {
@@ -63,10 +68,15 @@ def add_handlers(app: FastAPI) -> None:
     async def model(request: Request, error: ModelError) -> Response:
         return problem(409, str(error))
 
+    @app.exception_handler(WriteError)
+    async def unwritten(request: Request, error: WriteError) -> Response:
+        detail = _PERHAPS_WRITTEN if error.may_be_written else _NOT_WRITTEN
+        return problem(503, detail, {"Retry-After": "1"}, event_id=error.event_id, may_be_written=error.may_be_written)
+
     @app.exception_handler(KafkaError)
     async def kafka(request: Request, error: KafkaError) -> Response:
         _LOG.warning("Kafka: %s", error)
-        return problem(503, "Kafka did not take the event; nothing was written. Try again.", {"Retry-After": "1"})
+        return problem(503, "Kafka does not answer. Try again.", {"Retry-After": "1"})
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:

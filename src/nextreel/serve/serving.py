@@ -83,12 +83,21 @@ class Serving:
             raise HTTPException(503, self.not_ready(), {"Retry-After": "1"})
         return self._in_use.answers
 
+    @property
+    def max_skew_seconds(self) -> int:
+        """How far ahead of now the event time of a request may be."""
+        return self._settings.contract.max_clock_skew_seconds
+
     def writer(self) -> Writer:
         """Return who writes events. Raises `SettingsError` where Kafka's settings are not taken."""
         with self._writer_lock:
             if self._writer is None:
-                self._writer = Writer(self._settings.kafka)
+                self._writer = Writer(self._settings.kafka, self._settings.serve, self.metrics)
             return self._writer
+
+    def write_failure(self) -> str:
+        """Return why writes fail at the moment; empty if they do not, or if nothing was written yet."""
+        return "" if self._writer is None else self._writer.failure
 
     def not_ready(self) -> str:
         """Return why nobody should ask yet; empty where they may."""
@@ -157,7 +166,8 @@ class Serving:
             live, facts = loader.submit(load_live, self._store, version, self._settings).result()
         before = self._in_use
         offsets = facts.get("kafka_offsets", {})
-        follower = Follower(self._settings.kafka, live, offsets, gently=before is not None)
+        skew = self._settings.contract.max_clock_skew_seconds
+        follower = Follower(self._settings.kafka, live, offsets, gently=before is not None, max_skew_seconds=skew)
         follower.start()
         if before is None:  # better an answer without the last events than none
             follower.wait(0.0)
