@@ -91,6 +91,7 @@ def value(metric: str, rows: pd.DataFrame) -> Any:
         **dict.fromkeys(("recommended_users", "raters", "viewers"), lambda: rows["user"].nunique()),
         "recommended_titles": lambda: rows["title"].nunique(),
         "mean_predicted_rating": lambda: rows["predicted_rating"].mean(),
+        "max_predicted_rating": lambda: rows["predicted_rating"].max(),
         "effective_titles": lambda: 1 / ((counts / counts.sum()) ** 2).sum(),
         "mean_rating": lambda: rows["rating"].mean(),
         "plays": lambda: (verbs == "play").sum(),

@@ -1,7 +1,7 @@
 """The wire contract, declared once.
 
 Spark's schema, the validators, the encoders and the documentation are all made from ``FIELDS``. Messages are
-JSON, UTF-8, one event each, keyed by ``id``. Names on the wire are Spanish, as the original system defines them.
+JSON, UTF-8, one event each, keyed by `KEY_FIELD`. Names on the wire are Spanish, as the original system defines them.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,9 @@ TABLES: dict[EventType, str] = {
     "series": "series",
     "interaction": "interactions",
 }
+
+#: The field whose value is a message's key: all events of a user, and all of a title, are in one partition in order.
+KEY_FIELD: dict[EventType, str] = {"user": "id", "movie": "id", "series": "id", "interaction": "id_usuario"}
 
 #: What producers write into a field that does not apply, whatever its declared type: it means null.
 NOT_APPLICABLE = "n/a"
@@ -184,7 +187,8 @@ def _list(name: str, doc: str, types: tuple[EventType, ...]) -> Field:
 _PROFILE: tuple[EventType, ...] = ("user", "movie", "series")
 
 FIELDS: tuple[Field, ...] = (
-    _id("id", "identifies the user, the title or, within user, title and evento, the interaction", EVENT_TYPES),
+    _id("id", "identifies the user, the title or, within user, title and evento, the interaction; "
+        "the key of users' and titles' messages", EVENT_TYPES),
     Field("type", "string", "the event's type", required=EVENT_TYPES, choices=EVENT_TYPES),
     Field("timestamp", "timestamp", "event time, ISO 8601; UTC where no zone is given", required=EVENT_TYPES),
     Field("titulo", "string", "title", TITLE_TYPES),
@@ -200,7 +204,7 @@ FIELDS: tuple[Field, ...] = (
     _list("decadas_favoritas", "favourite decades", ("user",)),
     Field("pais", "string", "country", ("user",)),
     Field("grupo_edad", "string", "age group", ("user",)),
-    _id("id_usuario", "the user who did it", ("interaction",)),
+    _id("id_usuario", "the user who did it; the key of interactions' messages", ("interaction",)),
     _id("id_contenido", "the title it was done with", ("interaction",)),
     Field(
         "evento", "string", "what was done", ("interaction",), ("interaction",), choices=tuple(Verb)

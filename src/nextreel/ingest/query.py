@@ -19,7 +19,7 @@ from nextreel.ingest.upkeep import start_upkeep
 from nextreel.kafka.topics import cluster_id, topic_ids, topics_by_type
 from nextreel.kafka.watermarks import TANSU
 from nextreel.lake.commit import check_whole, commit, is_committed, recover
-from nextreel.lake.layout import QUARANTINE, Lake
+from nextreel.lake.layout import QUARANTINE, Lake, local_url
 from nextreel.lake.ledger import Intake, Offsets
 from nextreel.lake.locks import lock_writer
 from nextreel.lake.write import StagedFile
@@ -100,7 +100,7 @@ def start_ingest(
     query = (
         _staged(spark, settings, lake)
         .writeStream.queryName(_NAME)
-        .option("checkpointLocation", str(lake.checkpoint))
+        .option("checkpointLocation", local_url(lake.checkpoint))
         .trigger(**trigger)
         .foreachBatch(writer.write)
         .start()

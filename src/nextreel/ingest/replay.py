@@ -1,7 +1,8 @@
 """The quarantine's messages sent again to their topics, as they are or edited, after what was wrong is right.
 
 They are judged anew by the contract as it is today, and go with their keys and headers and one header more, which names
-the message that they replace. What Kafka has acknowledged is recorded, and not sent a second time.
+the message that they replace; the key of an interaction is its user's id. What Kafka has acknowledged is recorded, and
+not sent a second time.
 """
 
 from collections import Counter
@@ -11,9 +12,11 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import orjson
+
 from nextreel.errors import InputError, KafkaError
 from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, latest_event_time
-from nextreel.events.contract import EventType
+from nextreel.events.contract import KEY_FIELD, EventType
 from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import topics_by_type
@@ -91,7 +94,7 @@ class Replay:
             sending: _Sending | None = None
             try:
                 for block in _blocks(chosen):
-                    sending = sending or _Sending(EventProducer(self.kafka), log, outcome)
+                    sending = sending or _Sending(EventProducer(self.kafka), log, outcome, self.kafka.interactions)
                     sending.send(block)
                     progress(outcome)
                 if sending is not None:
@@ -181,8 +184,9 @@ def _blocks(chosen: Iterable[Quarantined]) -> Iterator[list[Quarantined]]:
 class _Sending:
     """Sends messages and records those that Kafka has acknowledged, whatever happens to the others or to us."""
 
-    def __init__(self, producer: EventProducer, log: ReplayLog, outcome: Outcome):
+    def __init__(self, producer: EventProducer, log: ReplayLog, outcome: Outcome, interactions: str):
         self._producer = producer
+        self._interactions = interactions
         self._log = log
         self._outcome = outcome
         self._acknowledged: list[Quarantined] = []
@@ -193,7 +197,8 @@ class _Sending:
             for message in block:
                 headers = [*message.headers, (REPLAY_HEADER, str(message.place).encode())]
                 acknowledged = partial(self._acknowledged.append, message)
-                self._producer.send_whole(message.target, message.key, message.value, headers, acknowledged)
+                key = self._key(message)
+                self._producer.send_whole(message.target, key, message.value, headers, acknowledged)
             self._producer.wait()
             if self._producer.delivery.unknown > 0:
                 raise KafkaError("Kafka has stopped answering; the same command goes on from there")
@@ -203,6 +208,19 @@ class _Sending:
     def end(self) -> None:
         """Raise `KafkaError` where some could not be delivered."""
         self._producer.flush()
+
+    def _key(self, message: Quarantined) -> bytes | None:
+        """Return the key to send: an interaction's user, whose events share a partition; otherwise the message's."""
+        if message.target != self._interactions or not message.value:
+            return message.key
+        try:
+            event = orjson.loads(message.value)
+        except orjson.JSONDecodeError:
+            return message.key
+        user = event.get(KEY_FIELD["interaction"]) if isinstance(event, dict) else None
+        if isinstance(user, int) and not isinstance(user, bool):  # the contract takes it for its text
+            user = str(user)
+        return user.encode() if isinstance(user, str) and user else message.key
 
     def _record(self) -> None:
         messages, self._acknowledged[:] = list(self._acknowledged), []

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+from fastapi import Header
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic_core import PydanticCustomError
 
@@ -83,6 +84,16 @@ Id = Annotated[str, _length(ID_CHARACTERS_MAX), AfterValidator(_utf8), _at_most(
 Text = Annotated[str, _length(TEXT_CHARACTERS_MAX), AfterValidator(_utf8), _at_most(TEXT_CHARACTERS_MAX)]
 Entry = Annotated[str, _length(ENTRY_CHARACTERS_MAX), AfterValidator(_utf8), _at_most(ENTRY_CHARACTERS_MAX)]
 Texts = Annotated[list[Entry], Field(json_schema_extra={"maxItems": ENTRIES_MAX}), AfterValidator(_few)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern="^[ -~]+$",
+        description="a name for this event that the client chooses, printable ASCII: with the same key and user a "
+        "repeated request has the same event id, and counts once; unused if the body has an id",
+    ),
+]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, description="titles on a page")]
 Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET, description="titles to leave out at the top")]
 _Number = BeforeValidator(_number_alone)
@@ -339,7 +350,7 @@ class Wanted(Asked):
 
 
 class Interaction(Asked):
-    """What a user did. Without an id one is made; send your own, and a request that is repeated counts once."""
+    """What a user did. A request that is repeated with the same id, or the same Idempotency-Key, counts once."""
 
     user_id: Id
     content_id: Id
@@ -436,3 +447,7 @@ class Problem(Answer):
     status: int
     detail: str
     errors: list[dict[str, object]] | None = None
+    event_id: Annotated[str | None, Field(description="of an event that Kafka did not acknowledge")] = None
+    may_be_written: Annotated[
+        bool | None, Field(description="whether that event may have been written; false: it surely was not")
+    ] = None
