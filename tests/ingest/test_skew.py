@@ -20,7 +20,8 @@ def test_the_setting_decides_how_far_ahead_an_event_may_be(spark: SparkSession, 
     now, producer = time.time(), Producer({"bootstrap.servers": settings.kafka.bootstrap})
     for name, kafka_ms, ahead in (
         ("right", now * 1e3, 0), ("seconds", now, 0), ("one", 1, 0), ("micros", now * 1e6, 0),
-        ("hour", now * 1e3, 3_600), ("three hours", now * 1e3, 10_800), ("year", (now + 3e7) * 1e3, 3e7), ("seconds and a day", now, 86_400),
+        ("hour", now * 1e3, 3_600), ("three hours", now * 1e3, 10_800), ("year", (now + 3e7) * 1e3, 3e7),
+        ("seconds and a day", now, 86_400),
     ):  # fmt: skip
         at = (datetime.fromtimestamp(now, UTC) + timedelta(seconds=ahead)).isoformat()
         value = json.dumps({"id": name, "type": "user", "timestamp": at})
