@@ -52,8 +52,8 @@ def _few(value: list[str]) -> list[str]:
 
 
 def _length(max_characters: int) -> Any:
-    """Return what OpenAPI shows of a text's length; `_at_most` checks it."""
-    return Field(min_length=1, json_schema_extra={"maxLength": max_characters})
+    """Return what OpenAPI shows of a text's bounds; `_at_most` checks them."""
+    return Field(min_length=1, json_schema_extra={"maxLength": max_characters, "pattern": r"^[^\u0000]*$"})
 
 
 def _text_alone(value: object) -> object:
