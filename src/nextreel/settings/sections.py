@@ -300,6 +300,11 @@ class ServeSettings(Section):
     max_body_bytes: Positive = Field(65_536, description="longest body of a request")
     dashboard: bool = Field(True, description="show the dashboard at /, which keeps the figures of the lake in memory")
     access_log: bool = Field(False, description="log every request: who, what, how long; no query, no key")
+    max_lag_seconds: float = Field(
+        300.0,
+        ge=0.0,
+        description="/readyz fails while an event older than this is not in the answers; 0 for never",
+    )
     trending_half_life_hours: float = Field(
         72.0, gt=0.0, le=24 * 365, description="trending: after so long what users did counts half"
     )
