@@ -3,8 +3,6 @@
 import os
 import shlex
 import signal
-import string
-import struct
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,7 +13,9 @@ from types import FrameType
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
+from nextreel.account import substitute_name
 from nextreel.errors import SettingsError
+from nextreel.java import properties
 from nextreel.scratch import scratch_folder
 
 _EXIT_SECONDS = 60.0
@@ -26,12 +26,12 @@ _LAST_SECONDS = 3.0
 OPTIONS = "spark.driver.extraJavaOptions"
 #: The folder for temporary files, which goes with the JVM.
 _temporary = ExitStack()
-#: What stands for itself in Java's properties.
-_PLAIN = frozenset(string.ascii_letters + string.digits + "./-_,")
 
 
-def launch(conf: Mapping[str, str]) -> None:
-    """Start the JVM. Its settings go by a file that only we can read, since everybody sees a command's arguments.
+def launch(conf: Mapping[str, str], temporary: Path | None = None) -> None:
+    """Start the JVM; its temporary files lie in a folder within ``temporary``, by default in ``TMPDIR``.
+
+    Its settings go by a file that only we can read, since everybody sees a command's arguments.
 
     Java's own options become arguments all the same. An interrupt waits until the JVM has started: before, there is no
     handle by which to end it. Raises `SettingsError` where PYSPARK_SUBMIT_ARGS names another file of settings.
@@ -44,7 +44,7 @@ def launch(conf: Mapping[str, str]) -> None:
         raise SettingsError(
             "PYSPARK_SUBMIT_ARGS has --properties-file: Spark takes one, and settings spark.conf fill it"
         )
-    folder = _temporary.enter_context(scratch_folder())
+    folder = _temporary.enter_context(scratch_folder(temporary))
     conf = {**conf, OPTIONS: _in_folder(folder, conf.get(OPTIONS, ""))}
     file = folder / "spark.properties"
     arguments = f"--load-spark-defaults --properties-file {shlex.quote(str(file))} {given}"
@@ -53,15 +53,26 @@ def launch(conf: Mapping[str, str]) -> None:
             file.touch(mode=0o600)
             file.write_text(properties(conf), "ascii")
             SparkContext._ensure_initialized()
+            _name_user()
     finally:
         file.unlink(missing_ok=True)
 
 
+def _name_user() -> None:
+    """Give Hadoop a user name where the user id has none: its own login fails without an entry in passwd."""
+    if (name := substitute_name()) is not None and SparkContext._jvm is not None:
+        users = SparkContext._jvm.org.apache.hadoop.security.UserGroupInformation
+        users.setLoginUser(users.createRemoteUser(name))
+
+
 def _in_folder(folder: Path, options: str) -> str:
     """Return Java's options with a folder for temporary files, Spark's too, which all else that names one wins over."""
-    if set(str(folder)) & set(" \t\n\"'\\,"):  # which mean something in options, or between Spark's folders
-        return options
-    return f"-Djava.io.tmpdir={folder} {options}".strip()
+    return f"-Djava.io.tmpdir={folder} {options}".strip() if is_plain(folder) else options
+
+
+def is_plain(path: Path) -> bool:
+    """Report whether a path can stand in Java's options and in a list of Spark's folders."""
+    return not set(str(path)) & set(" \t\n\"'\\,")
 
 
 def is_submitted() -> bool:
@@ -109,16 +120,6 @@ def exit_code() -> int | None:
         return None if gateway is None or gateway.proc is None else int(gateway.proc.wait(_LAST_SECONDS))
     except subprocess.TimeoutExpired:
         return None
-
-
-def properties(conf: Mapping[str, str]) -> str:
-    """Return settings as java.util.Properties reads them, all that has a meaning there escaped."""
-
-    def escaped(text: str) -> str:
-        units = struct.iter_unpack(">H", text.encode("utf-16-be", "surrogatepass"))
-        return "".join(chr(u) if chr(u) in _PLAIN else f"\\u{u:04x}" for (u,) in units)
-
-    return "".join(f"{escaped(key)}={escaped(value)}\n" for key, value in conf.items())
 
 
 @contextmanager

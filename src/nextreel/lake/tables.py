@@ -9,7 +9,7 @@ from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from nextreel.events.contract import TABLES, TITLE_TYPES
-from nextreel.lake.layout import SCHEMAS, Lake
+from nextreel.lake.layout import SCHEMAS, Lake, local_url
 from nextreel.lake.ledger import Offsets
 
 
@@ -22,7 +22,7 @@ def read_table(spark: SparkSession, lake: Lake, table: str, until: Offsets | Non
     if not lake.files(table):
         return spark.createDataFrame([], schema.add("date", "date"))
     path = lake.table(table)
-    events = spark.read.schema(schema).option("basePath", str(path)).parquet(f"{_literal(path)}/date=*")
+    events = spark.read.schema(schema).option("basePath", local_url(path)).parquet(f"{_literal(path)}/date=*")
     return events if until is None else events.where(_is_below(until))
 
 
@@ -39,7 +39,7 @@ def _is_below(until: Offsets) -> Column:
 
 def _literal(path: Path) -> str:
     """Return a path whose own characters mean nothing to Hadoop's globs."""
-    return re.sub(r"([\\*?\[\]{}])", r"\\\1", str(path))
+    return re.sub(r"([\\*?\[\]{}])", r"\\\1", local_url(path))
 
 
 def latest(events: DataFrame) -> DataFrame:

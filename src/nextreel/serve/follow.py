@@ -3,20 +3,22 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Refusal
 
 from nextreel.errors import NextreelError
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, Micros, latest_event_times, moment_of, order_of
 from nextreel.events.contract import EventType, fields_of
 from nextreel.ingest.columns import accept
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.client import Heard, new_client, passes
 from nextreel.kafka.topics import NO_ID, topics_by_type
 from nextreel.kafka.watermarks import WatermarkReader, Watermarks
@@ -27,7 +29,6 @@ from nextreel.serve.position import Place, Position
 from nextreel.settings import KafkaSettings
 
 _LOG = logging.getLogger(__name__)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Messages that are taken at a time, and those of them that a request waits for at the most: a few tenths of a
 #: millisecond.
@@ -69,17 +70,20 @@ class Follower(threading.Thread):
         live: Live,
         offsets: Offsets,
         gently: bool = False,
+        max_skew_seconds: float = MAX_CLOCK_SKEW_SECONDS,
         *,
         topic_ids: Mapping[str, str] | None = None,
         metrics: Metrics | None = None,
     ):
         """Follow from ``offsets`` on, which are of the topics with ``topic_ids``, by name, where these are known.
 
-        ``gently`` rests as long as it works: another follower's state answers requests.
+        ``gently`` rests as long as it works: another follower's state answers requests. ``max_skew_seconds`` is
+        `contract.max_clock_skew_seconds`.
         """
         super().__init__(name="follower", daemon=True)
         #: Seconds to rest for each that it works.
         self.rest = 1.0 if gently else 0.0
+        self._max_skew_seconds = max_skew_seconds
         self._kafka = kafka
         self._live = live
         self._metrics = metrics or Metrics()
@@ -272,19 +276,19 @@ class Follower(threading.Thread):
 
     def _read(self, messages: Sequence[Message]) -> list[Event]:
         """Return the events of valid messages; where one cannot even be read, it costs itself alone."""
-        rejected = self.rejected
+        rejected, read_at = self.rejected, datetime.now(UTC)
         try:
-            return list(self._events(messages))
+            return list(self._events(messages, read_at))
         except Exception:  # tried again one by one
             self.rejected = rejected
         events: list[Event] = []
         for message in messages:
             place = message.topic(), message.partition(), message.offset()
-            events += self._tried(partial(self._event_of, message), *place) or []
+            events += self._tried(partial(self._event_of, message, read_at), *place) or []
         return events
 
-    def _event_of(self, message: Message) -> list[Event]:
-        return list(self._events([message]))
+    def _event_of(self, message: Message, read_at: datetime) -> list[Event]:
+        return list(self._events([message], read_at))
 
     def _apply(self, events: Sequence[Event]) -> None:
         """Apply events; where that raises, each by itself, so that one that cannot be applied costs itself alone.
@@ -317,39 +321,35 @@ class Follower(threading.Thread):
         text = "the message of %s partition %d offset %d cannot be applied and is left out: %r"
         _LOG.error(text, topic, partition, offset, error, exc_info=self._is_new("apply", error))
 
-    def _events(self, messages: Sequence[Message]) -> Iterator[Event]:
+    def _events(self, messages: Sequence[Message], read_at: datetime) -> Iterator[Event]:
+        """Yield the events of messages that ingest accepts, too, where it reads them at that moment."""
         by_topic: dict[str, list[Message]] = {}
         for message in messages:
             by_topic.setdefault(message.topic(), []).append(message)
         for topic, own in by_topic.items():
-            yield from self._in_columns(own, topic) if len(own) >= _BLOCK else self._by_rows(own, topic)
+            kafka_ms = np.array([message.timestamp()[1] for message in own], np.int64)
+            latest = latest_event_times(kafka_ms, read_at, self._max_skew_seconds)
+            judge = self._in_columns if len(own) >= _BLOCK else self._by_rows
+            yield from judge(own, topic, latest)
 
-    def _in_columns(self, messages: Sequence[Message], topic: str) -> Iterator[Event]:
+    def _in_columns(self, messages: Sequence[Message], topic: str, latest: Micros) -> Iterator[Event]:
         kind, left = self._types[topic], dict(enumerate(messages))
-        first = min(message.timestamp()[1] for message in messages)
-        values = pa.array([message.value() for message in messages], pa.binary())
-        found = accept(values, kind, latest_at(_arrival(first)))
-        if found is not None:
-            columns = (found.columns[field.name].to_pylist() for field in fields_of(kind))
-            for row, accepted in zip(found.rows.tolist(), zip(*columns, strict=True), strict=True):
-                message = left.pop(row)
-                yield Event(kind, accepted, message.timestamp()[1], message.partition(), message.offset())
-        yield from self._by_rows(left.values(), topic)
+        accepted = accept(pa.array([message.value() for message in messages], pa.binary()), kind, latest)
+        if accepted is not None:
+            columns = (accepted.columns[field.name].to_pylist() for field in fields_of(kind))
+            for row, event in zip(accepted.rows.tolist(), zip(*columns, strict=True), strict=True):
+                yield _event(kind, event, left.pop(row))
+        yield from self._by_rows(list(left.values()), topic, latest[list(left)])
 
-    def _by_rows(self, messages: Iterable[Message], topic: str) -> Iterator[Event]:
-        for message in messages:
-            sent = message.timestamp()[1]
+    def _by_rows(self, messages: Sequence[Message], topic: str, latest: Micros) -> Iterator[Event]:
+        for message, last in zip(messages, map(moment_of, latest.tolist()), strict=True):
             try:
-                kind, values, _ = read(message.value(), topic, self._types[topic], latest_at(_arrival(sent)))
+                kind, values, _ = read(message.value(), topic, self._types[topic], last)
             except Rejected:  # ingest has it in quarantine
                 self.rejected += 1
                 continue
-            yield Event(kind, values, sent, message.partition(), message.offset())
+            yield _event(kind, values, message)
 
 
-def _arrival(sent: int) -> datetime:
-    """Return when a message was sent, in milliseconds since 1970: the same for every server, whenever it reads."""
-    try:
-        return _EPOCH + timedelta(milliseconds=sent)
-    except OverflowError:
-        return _EPOCH
+def _event(kind: EventType, values: tuple[Any, ...], message: Message) -> Event:
+    return Event(kind, values, order_of(message.timestamp()[1]), message.partition(), message.offset())

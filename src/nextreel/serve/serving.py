@@ -5,8 +5,6 @@ requests. One that cannot be loaded is refused, and the one in use stays.
 """
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from starlette.exceptions import HTTPException
 from nextreel.errors import ModelError
 from nextreel.model.store import ModelStore
 from nextreel.model.version import Facts
+from nextreel.processes import lower_thread_priority
 from nextreel.serve.answers import Answers
 from nextreel.serve.follow import Follower
 from nextreel.serve.live import Live
@@ -32,8 +31,6 @@ from nextreel.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-#: How nice it is to load a model beside the one in use.
-_BEHIND = 10
 #: How often the store is looked at.
 _LOOK_SECONDS = 1.0
 #: How often a version that is catching up is looked at, and how long a follower may take to end.
@@ -101,12 +98,21 @@ class Serving:
             raise HTTPException(503, self.not_ready(), {"Retry-After": "1"})
         return self._in_use.answers
 
+    @property
+    def max_skew_seconds(self) -> int:
+        """How far ahead of now the event time of a request may be."""
+        return self._settings.contract.max_clock_skew_seconds
+
     def writer(self) -> Writer:
         """Return who writes events. Raises `SettingsError` where Kafka's settings are not taken."""
         with self._writer_lock:
             if self._writer is None:
-                self._writer = Writer(self._settings.kafka)
+                self._writer = Writer(self._settings.kafka, self._settings.serve, self.metrics)
             return self._writer
+
+    def write_failure(self) -> str:
+        """Return why writes fail at the moment; empty if they do not, or if nothing was written yet."""
+        return "" if self._writer is None else self._writer.failure
 
     def not_ready(self) -> str:
         """Return why nobody should ask yet; empty where they may."""
@@ -211,7 +217,7 @@ class Serving:
         Versions that are promoted meanwhile are loaded afterwards: else none would ever take over where they come
         faster than one is loaded. It is given up where the version in use becomes current again.
         """
-        with ThreadPoolExecutor(1, "loader", _stand_back) as loader:  # who follows is not to stand back
+        with ThreadPoolExecutor(1, "loader", lower_thread_priority) as loader:  # who follows is not to stand back
             live, facts = loader.submit(load_live, self._store, version, self._settings).result()
         before = self._in_use
         offsets = facts.get("kafka_offsets", {})
@@ -220,6 +226,7 @@ class Serving:
             live,
             offsets,
             gently=before is not None,
+            max_skew_seconds=self._settings.contract.max_clock_skew_seconds,
             topic_ids=facts.get("kafka_topic_ids"),
             metrics=self.metrics,
         )
@@ -304,9 +311,3 @@ def load_live(store: ModelStore, version: str, settings: Settings) -> tuple[Live
     made = facts.get("created_at")
     trained_at = None if made is None else round(datetime.fromisoformat(made).timestamp() * 1e6)
     return Live(version, model, snapshot, settings.ratings, settings.serve, trained_at), facts
-
-
-def _stand_back() -> None:
-    """Let whoever else wants the processor go before this thread, and those that it starts."""
-    if sys.platform == "linux":  # where threads have priorities of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
