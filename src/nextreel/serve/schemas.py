@@ -414,9 +414,15 @@ class Decision(Answer):
 
 
 class Models(Answer):
-    """The versions in the store, the oldest first, which of them is current, and the newest decisions about them."""
+    """The versions in the store, the oldest first, and the newest decisions about them.
+
+    `current` is the version that servers are to use, `in_use` the one that this server answers by, and `refused` the
+    current one if this server cannot load it.
+    """
 
     current: str | None
+    in_use: str | None
+    refused: str | None
     versions: list[str]
     decisions: list[Decision]
 
