@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nextreel.errors import ModelError
@@ -16,6 +17,7 @@ from nextreel.lake.commit import topic_ids
 from nextreel.lake.layout import Lake
 from nextreel.lake.ledger import Offsets, readable_offsets
 from nextreel.lake.locks import names_kept
+from nextreel.model.described import Undescribed
 from nextreel.model.journal import Verdict
 from nextreel.model.model import Model
 from nextreel.model.snapshot import Snapshot, by_rows
@@ -45,6 +47,15 @@ class Found:
     titles: pa.Table
     offsets: Offsets
 
+    @property
+    def undescribed(self) -> Undescribed:
+        """How much of it is of titles, or by users, that no event describes."""
+        said, offered = self.data.where(~self.data.simulated), self.data.offered
+        has_profile = pc.is_in(self.data.user_ids, self.users["user_id"].combine_chunks())
+        known = has_profile.to_numpy(zero_copy_only=False)
+        titles, users = said.title[~offered[said.title]], said.user[~known[said.user]]
+        return Undescribed(len(said), len(titles), len(np.unique(titles)), len(users), len(np.unique(users)))
+
 
 def read_lake(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Found:
     """Read users, titles and ratings on the driver, all of them up to the same offsets.
@@ -61,7 +72,8 @@ def read_lake(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Fou
         users = known.toArrow()
         known.unpersist()
     data = dataset(rated, users["user_id"].to_pylist(), titles["content_id"].to_pylist())
-    return Found(data, users, titles, until or {})
+    described = pc.is_in(data.title_ids, titles["content_id"].combine_chunks()).to_numpy(zero_copy_only=False)
+    return Found(replace(data, described=described), users, titles, until or {})
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,7 @@ class Training:
     titles: pa.Table
     seconds: dict[str, float]
     verdict: Verdict
+    undescribed: Undescribed
 
 
 def train(spark: SparkSession, settings: Settings, progress: Callable[[str], None] = lambda _: None) -> Training:
@@ -113,11 +126,13 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
             data.history(),
         )
         facts = {"engine": name, "kafka_offsets": found.offsets, "kafka_topic_ids": topic_ids(lake)} | _facts(
-            settings, data, evaluation
+            settings, found, evaluation
         )
         version = store.save(model, facts, snapshot=snapshot)
         verdict = promote_if_good(store, version, settings.versions)
-    return Training(version, model, data, evaluation, found.users, found.titles, watch.seconds, verdict)
+    return Training(
+        version, model, data, evaluation, found.users, found.titles, watch.seconds, verdict, found.undescribed
+    )
 
 
 def choose_engine(spark: SparkSession, settings: TrainSettings, n_ratings: int) -> tuple[str, Engine]:
@@ -137,7 +152,8 @@ def _current(store: ModelStore, progress: Callable[[str], None]) -> Model | None
         return None
 
 
-def _facts(settings: Settings, data: Dataset, evaluation: Evaluation) -> dict[str, Any]:
+def _facts(settings: Settings, found: Found, evaluation: Evaluation) -> dict[str, Any]:
+    data = found.data
     return {
         "parameters": settings.train.model_dump(),
         "data": {
@@ -145,6 +161,7 @@ def _facts(settings: Settings, data: Dataset, evaluation: Evaluation) -> dict[st
             "titles": data.n_titles,
             "ratings": len(data),
             **{source: int(np.count_nonzero(data.source == n)) for n, source in enumerate(SOURCES)},
+            "undescribed": found.undescribed.as_dict(),
         },
         "evaluation": evaluation.as_dict(),
     }
