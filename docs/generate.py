@@ -20,7 +20,11 @@ def contract() -> str:
     """Return the wire contract as Markdown."""
     lines = [
         "# The wire contract\n",
-        _NOTE + "JSON, UTF-8, one event a message, keyed by `id`. Movies and series share one space of ids.\n",
+        _NOTE + "JSON, UTF-8, one event a message. Movies and series share one space of ids.\n",
+        "The key of a user's or title's message is its `id`; that of an interaction is the user's id, `id_usuario`, so",
+        "that all events of a user are in one partition, in order. Kafka's Java partitioner chooses the partition",
+        "(murmur2 of the key's UTF-8 bytes). nextreel reads messages with any key, or none. Keep log compaction off",
+        "the interactions' topic (`cleanup.policy=delete`): it would leave one interaction of each user.\n",
     ]
     lines += ["| field | kind | what it is | in | required in | allowed |", "|---|---|---|---|---|---|"]
     for f in FIELDS:

@@ -18,6 +18,7 @@ ORDER = (
     ("errors", "durable", "locks", "processes"),
     ("java", "scratch", "settings"),
     ("events",),
+    ("files",),
     ("kafka",),
     ("lake",),
     ("ingest",),

@@ -21,6 +21,13 @@ def main() -> None:
             for stream in (sys.stdout, sys.stderr):  # in a file or a pipe they would have a code page, without ★
                 if isinstance(stream, io.TextIOWrapper):
                     stream.reconfigure(encoding="utf-8")
+        from nextreel.account import set_home
+        from nextreel.errors import NextreelError
+
+        try:
+            set_home()
+        except NextreelError as error:
+            sys.exit(f"error: {error}")
         from nextreel.cli import main as command
 
         command(prog_name="nextreel")

@@ -129,6 +129,10 @@ def test_figures_are_what_the_events_say(page: Page, frames: dict[str, pd.DataFr
     lists = pd.read_csv(run.exports / "final_recommendations.csv")
     assert number(figure(page, "recommendations")) == len(lists)
     assert number(figure(page, "mean_predicted_rating")) == pytest.approx(lists["predicted_rating"].mean(), abs=0.006)
+    by_title = lists.groupby("content_id")["predicted_rating"].agg(["max", "mean", "size"]).sort_values("max")
+    shown = [[number(cell) for cell in cells] for cells in table(page, "max_predicted").values()]
+    assert [row[0] for row in shown] == pytest.approx(by_title["max"].iloc[::-1][: len(shown)].tolist(), abs=0.006)
+    assert all(highest >= mean > 0 and n >= 1 for highest, mean, n in shown)
     shares = (lists["content_id"].value_counts() / len(lists)) ** 2
     assert number(figure(page, "effective_titles")) == pytest.approx(1 / shares.sum(), abs=0.05)
     opened(page, "/?view=model")

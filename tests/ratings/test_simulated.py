@@ -1,4 +1,6 @@
-"""Simulated ratings: on the scale, after the formula, the same for a pair whatever else there is."""
+"""Simulated ratings: on the scale, after the formula, distributed as real ones, one user's whatever others' are."""
+
+from statistics import NormalDist
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nextreel.ratings.affinity import affinity
-from nextreel.ratings.simulated import TRAITS, Simulator
+from nextreel.ratings.simulated import TRAITS, Simulator, normal_scores
 from nextreel.settings import RatingsSettings
 
 STRINGS = pa.list_(pa.string())
@@ -47,8 +49,8 @@ def simulate(users: pa.Table = USERS, titles: pa.Table = TITLES, **settings: flo
     return Simulator.of(titles, RatingsSettings(**settings)).ratings(batch(users))
 
 
-def by_pair(ratings: pa.RecordBatch) -> dict[tuple[str, str], float]:
-    rows = zip(*(ratings.column(c).to_pylist() for c in ("user_id", "content_id", "rating")), strict=True)
+def by_pair(ratings: pa.RecordBatch, value: str = "rating") -> dict[tuple[str, str], float]:
+    rows = zip(*(ratings.column(c).to_pylist() for c in ("user_id", "content_id", value)), strict=True)
     found = {(user, title): rating for user, title, rating in rows}
     assert len(found) == ratings.num_rows
     return found
@@ -62,17 +64,48 @@ def fit(ratings: pa.RecordBatch) -> NDArray[np.float64]:
 
 
 def test_on_the_scale_in_half_stars() -> None:
-    ratings = simulate(noise=2.0)
-    assert ratings.schema.names == ["user_id", "content_id", "rating"]
-    stars = ratings.column("rating").to_numpy()
-    assert set(stars.tolist()) == {i / 2 for i in range(1, 11)}
+    ratings = simulate(noise=2.0, simulated_spread=2.0)
+    assert ratings.schema.names == ["user_id", "content_id", "rating", "liking"]
+    for name in ("rating", "liking"):
+        assert set(ratings.column(name).to_numpy().tolist()) == {i / 2 for i in range(1, 11)}
 
 
-def test_without_noise_it_is_the_formula() -> None:
+def test_without_noise_liking_is_the_formula() -> None:
     ratings = simulate(noise=0.0)
     expected = np.round((0.5 + 4.5 * fit(ratings)) * 2) / 2
-    assert ratings.column("rating").to_numpy().tolist() == expected.tolist()
+    assert ratings.column("liking").to_numpy().tolist() == expected.tolist()
     assert len(set(expected.tolist())) > 5
+
+
+def test_stars_are_distributed_as_those_that_people_give() -> None:
+    stars = simulate().column("rating").to_numpy()
+    assert stars.mean() == pytest.approx(3.54, abs=0.05)  # ml-latest-small's, and its standard deviation
+    assert stars.std() == pytest.approx(1.06, abs=0.07)
+
+
+def test_mean_and_spread_of_stars_are_as_set() -> None:
+    stars = simulate(simulated_mean=2.75, simulated_spread=0.5).column("rating").to_numpy()
+    assert stars.mean() == pytest.approx(2.75, abs=0.02)
+    assert stars.std() == pytest.approx(np.sqrt(0.5**2 + 0.5**2 / 12), abs=0.03)  # with the rounding's own
+    assert set(simulate(simulated_spread=0.0, simulated_mean=4.0).column("rating").to_pylist()) == {4.0}
+
+
+def test_a_user_s_titles_keep_their_order() -> None:
+    ratings = simulate(noise=0.0, per_user=40)
+    users, affinities, stars = ratings.column("user_id").to_pylist(), fit(ratings), ratings.column("rating").to_numpy()
+    for user in set(users):
+        own = np.array([u == user for u in users])
+        in_order = stars[own][np.argsort(affinities[own])]
+        assert np.all(np.diff(in_order) >= 0)
+        assert in_order[-1] > in_order[0] or len(set(affinities[own].tolist())) < 3
+
+
+def test_normal_scores_by_hand() -> None:
+    normal = NormalDist()
+    group, values = np.array([0, 0, 0, 0, 2, 2, 2, 5]), np.array([0.3, 0.1, 0.9, 0.2, 7.0, 7.0, -1.0, 4.0])
+    shares = [5 / 8, 1 / 8, 7 / 8, 3 / 8, 4 / 6, 4 / 6, 1 / 6, 1 / 2]
+    assert normal_scores(group, values).tolist() == [normal.inv_cdf(share) for share in shares]
+    assert normal_scores(group[:0], values[:0]).shape == (0,)
 
 
 def test_known_answers_without_noise() -> None:
@@ -93,13 +126,16 @@ def test_known_answers_without_noise() -> None:
         }
     )
     found = by_pair(simulate(user, titles, noise=0.0, per_user=1000))
+    # The best of three, the worst, and the one between, of N(3.6, 1.1): 3.6 ± 1.1 · 0.967 = 4.66, 2.54
+    assert found == {("u1", "t1"): 4.5, ("u1", "t2"): 2.5, ("u1", "t3"): 3.5}
     # (0.4 · 1 + 0.1 · 0) / 0.5 = 0.8: 4.1; (0.4 · 0 + 0.1 · 1) / 0.5 = 0.2: 1.4; (0.4 / 2 + 0) / 0.5 = 0.4: 2.3
-    assert found == {("u1", "t1"): 4.0, ("u1", "t2"): 1.5, ("u1", "t3"): 2.5}
+    liking = by_pair(simulate(user, titles, noise=0.0, per_user=1000), "liking")
+    assert liking == {("u1", "t1"): 4.0, ("u1", "t2"): 1.5, ("u1", "t3"): 2.5}
 
 
-def test_ratings_follow_affinity_and_noise_is_as_large_as_set() -> None:
+def test_liking_follows_affinity_and_noise_is_as_large_as_set() -> None:
     ratings = simulate(noise=0.35)
-    affinities, stars = fit(ratings), ratings.column("rating").to_numpy()
+    affinities, stars = fit(ratings), ratings.column("liking").to_numpy()
     assert np.corrcoef(affinities, stars)[0, 1] > 0.9
     inside = (affinities > 0.35) & (affinities < 0.65)  # far from where the scale cuts off
     off = (stars - 0.5 - 4.5 * affinities)[inside]

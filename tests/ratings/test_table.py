@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from tests.ratings.traits import side
 
 from nextreel.ratings.observed import observed
-from nextreel.ratings.sources import COLUMNS
+from nextreel.ratings.sources import COLUMNS, LIKING
 from nextreel.ratings.table import ratings
 from nextreel.settings import ImplicitRatings, RatingsSettings
 
@@ -161,7 +161,8 @@ def mixed(spark: SparkSession) -> list[dict[str, Any]]:
 
 def test_one_row_a_pair_on_the_scale(mixed: list[dict[str, Any]]) -> None:
     assert len({(r["user_id"], r["content_id"]) for r in mixed}) == len(mixed)
-    assert {tuple(r) for r in mixed} == {COLUMNS}
+    assert {tuple(r) for r in mixed} == {(*COLUMNS, LIKING)}
+    assert all((r[LIKING] is None) == (r["source"] != "simulated") for r in mixed)
     assert all(r["rating"] * 2 in range(1, 11) for r in mixed)
     assert all((r["timestamp"] is None) == (r["source"] == "simulated") for r in mixed)
 

@@ -95,7 +95,8 @@ def test_many_at_once_come_to_the_same_as_one_by_one(
         assert follower.wait(HANG_SECONDS)
         follower.stop()
         follower.join(HANG_SECONDS)
-        deeds = {n: state.people._deeds[state.people.ids.find(f"n{n}") or 0] for n in range(60)}
+        rows = [state.people.ids.find(f"n{n}") or 0 for n in range(60)]
+        deeds = [[column.tolist() for column in vars(state.people.past(row)).values()] for row in rows]
         titles = state.listed("trending", Asked(count=N_TITLES)).titles.tolist()
         found.append((follower.applied, follower.rejected, deeds, titles))
     assert found[0] == found[1]

@@ -16,7 +16,7 @@ from tests.ratings.traits import side
 
 from nextreel.errors import ModelError
 from nextreel.ratings.simulated import Simulator
-from nextreel.ratings.sources import COLUMNS
+from nextreel.ratings.sources import COLUMNS, LIKING
 from nextreel.ratings.table import ratings, simulator
 from nextreel.settings import EvaluationSettings, RatingsSettings, Settings, TrainSettings
 from nextreel.train.dataset import Dataset, dataset
@@ -239,7 +239,8 @@ def with_simulated(observed: pa.Table) -> pa.Table:
     rated = {(r["user_id"], r["content_id"]) for r in observed.to_pylist()}
     sparse = USERS.filter(pa.array([counted[user] < SPARSE.min_observed for user in USERS["user_id"].to_pylist()]))
     drawn = [r for r in simulated(sparse).to_pylist() if (r["user_id"], r["content_id"]) not in rated]
-    return pa.concat_tables([observed, pa.Table.from_pylist(drawn, SCHEMA)])
+    rows = pa.Table.from_pylist(drawn, SCHEMA.append(pa.field(LIKING, pa.float64())))
+    return pa.concat_tables([observed, rows], promote_options="default")
 
 
 def over_everyone(found: pa.Table) -> Dataset:
@@ -260,8 +261,8 @@ def some_observed() -> pa.Table:
 
 def contents(data: Dataset) -> list[tuple[Any, ...]]:
     """All that a dataset says, in an order of its own."""
-    found = zip(data.user.tolist(), data.title.tolist(), data.rating.tolist(), data.simulated.tolist(), strict=True)
-    return sorted(found)
+    columns = (data.user, data.title, data.rating, data.to_rank, data.simulated)
+    return sorted(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def assert_without_hindsight(found: Split, observed: pa.Table, make: Callable[[pa.Table], pa.Table]) -> None:
@@ -345,7 +346,7 @@ def test_as_spark_makes_the_ratings_table(spark: SparkSession) -> None:
 
 def test_the_simulator_on_spark(spark: SparkSession) -> None:
     found = simulator(spark, TITLES, SPARSE)(USERS)
-    assert tuple(found.column_names) == COLUMNS
+    assert tuple(found.column_names) == (*COLUMNS, LIKING)
     by = [("user_id", "ascending"), ("content_id", "ascending")]
     assert found.sort_by(by).to_pylist() == simulated(USERS).sort_by(by).to_pylist()
     assert simulator(spark, TITLES.slice(0, 0), SPARSE)(USERS).num_rows == 0

@@ -19,7 +19,7 @@ from nextreel.ingest.upkeep import start_upkeep
 from nextreel.kafka.topics import cluster_id, topic_ids, topics_by_type
 from nextreel.kafka.watermarks import TANSU
 from nextreel.lake.commit import check_whole, commit, is_committed, recover
-from nextreel.lake.layout import QUARANTINE, Lake
+from nextreel.lake.layout import QUARANTINE, Lake, local_url
 from nextreel.lake.ledger import Intake, Offsets
 from nextreel.lake.locks import lock_writer
 from nextreel.lake.write import StagedFile
@@ -100,7 +100,7 @@ def start_ingest(
     query = (
         _staged(spark, settings, lake)
         .writeStream.queryName(_NAME)
-        .option("checkpointLocation", str(lake.checkpoint))
+        .option("checkpointLocation", local_url(lake.checkpoint))
         .trigger(**trigger)
         .foreachBatch(writer.write)
         .start()
@@ -131,10 +131,16 @@ def _staged(spark: SparkSession, settings: Settings, lake: Lake) -> DataFrame:
     """Return the topics as staged files: rows of `nextreel.ingest.source.STAGED`."""
     types = {topic: event_type for event_type, topic in topics_by_type(settings.kafka).items()}
     if settings.ingest.connector == "jvm":
-        root = lake.root
-        return read_topics(spark, settings).mapInArrow(lambda found: stage_messages(found, root, types), source.STAGED)
+        root, skew = lake.root, settings.contract.max_clock_skew_seconds
+        return read_topics(spark, settings).mapInArrow(
+            lambda found: stage_messages(found, root, types, skew), source.STAGED
+        )
     spark.dataSource.register(source.LakeSource)
-    options = _planned(spark, settings) | {"lake": str(lake.root), "eventTypes": json.dumps(types)}
+    options = _planned(spark, settings) | {
+        "lake": str(lake.root),
+        "eventTypes": json.dumps(types),
+        "maxClockSkewSeconds": str(settings.contract.max_clock_skew_seconds),
+    }
     return spark.readStream.format(source.LAKE_FORMAT).options(**options).load()
 
 

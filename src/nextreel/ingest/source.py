@@ -250,8 +250,9 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 class LakeSource(KafkaSource):
     """``spark.readStream.format("nextreel_lake")``: the same messages, but parsed and staged where they are read.
 
-    Of its own it takes ``lake`` (a directory) and ``eventTypes`` (JSON: each topic's event type), and its rows are
-    the staged files: a message does not travel to the JVM and back.
+    Of its own it takes ``lake`` (a directory), ``eventTypes`` (JSON: each topic's event type) and
+    ``maxClockSkewSeconds`` (the setting of the contract), and its rows are the staged files: a message does not travel
+    to the JVM and back.
     """
 
     @classmethod
@@ -279,6 +280,7 @@ class LakeStreamReader(KafkaStreamReader):
         self._lake = Path(lowered["lake"])
         self._size = MeanSize(Lake(self._lake).commits)
         self._event_types = json.loads(lowered["eventtypes"])
+        self._max_skew_seconds = _whole(lowered, "maxClockSkewSeconds")
 
     def _message_bytes(self) -> float:
         return self._size.read()
@@ -290,7 +292,7 @@ class LakeStreamReader(KafkaStreamReader):
         """Stage the messages of one task and yield the files. Runs in a Spark task."""
         from nextreel.ingest.stage import stage_messages  # planning does not need what parsing does
 
-        yield from stage_messages(super().read(partition), self._lake, self._event_types)
+        yield from stage_messages(super().read(partition), self._lake, self._event_types, self._max_skew_seconds)
 
 
 def _highs(found: Watermarks) -> Offsets:

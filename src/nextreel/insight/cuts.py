@@ -1,7 +1,7 @@
 """Facts summed up by title or by user: from these few rows many breakdowns are made, instead of from every event.
 
-A metric can be made from sums where it adds up over rows (counts, means by their sums), or where it counts the very
-titles, or users, that the cut has a row of.
+A metric can be made from sums where it adds up over rows (counts, means by their sums, maxima), or where it counts the
+very titles, or users, that the cut has a row of.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,6 +54,7 @@ SUMMED: dict[str, Summed] = {
         if isinstance(metric, Metric) and "FILTER" in metric.sql and metric.fact == "interaction"
     },
     "mean_predicted_rating": _mean("predicted", "f.predicted_rating"),
+    "max_predicted_rating": Summed({"predicted_max": "max(f.predicted_rating::DOUBLE)"}, "max(c.predicted_max)"),
     "mean_rating": _mean("rating", "f.rating"),
     "mean_percent_watched": _mean("watched", "f.percent_watched"),
     "recommended_titles": _distinct("title"),

@@ -82,6 +82,11 @@ METRICS: tuple[Metric | Ratio, ...] = (
         "avg(f.predicted_rating::DOUBLE)", "AVERAGE(fact_recommendation[predicted_rating])",
     ),
     Metric(
+        "max_predicted_rating", "Maximum predicted rating",
+        "Highest of the ratings predicted for what is recommended.", "stars", "recommendation",
+        "max(f.predicted_rating::DOUBLE)", "MAX(fact_recommendation[predicted_rating])",
+    ),
+    Metric(
         "effective_titles", "Effective titles",
         "How many titles the lists would have if all were recommended equally often: 1 / Σ share², the inverse of "
         "the Herfindahl index of concentration.",

@@ -52,8 +52,14 @@ VIEWS: tuple[View, ...] = (
         (
             *_figures("recommendations", "recommended_users", "mean_predicted_rating", "coverage", "effective_titles"),
             Chart(
-                "best_predicted", "Highest predicted ratings", "bars", ("mean_predicted_rating", "recommendations"),
-                ("title",), 12, note="mean over the users whom the title is recommended to",
+                "best_predicted", "Highest predicted ratings", "bars",
+                ("mean_predicted_rating", "max_predicted_rating", "recommendations"), ("title",), 12,
+                note="mean over the users whom the title is recommended to",
+            ),
+            Chart(
+                "max_predicted", "Maximum predicted rating by title", "bars",
+                ("max_predicted_rating", "mean_predicted_rating", "recommendations"), ("title",), 12,
+                note="highest over the users whom the title is recommended to",
             ),
             Chart(
                 "most_recommended", "Most recommended titles", "bars", ("recommendations", "mean_predicted_rating"),

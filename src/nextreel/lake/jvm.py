@@ -13,6 +13,7 @@ from types import FrameType
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 
+from nextreel.account import substitute_name
 from nextreel.errors import SettingsError
 from nextreel.java import properties
 from nextreel.scratch import scratch_folder
@@ -27,8 +28,10 @@ OPTIONS = "spark.driver.extraJavaOptions"
 _temporary = ExitStack()
 
 
-def launch(conf: Mapping[str, str]) -> None:
-    """Start the JVM. Its settings go by a file that only we can read, since everybody sees a command's arguments.
+def launch(conf: Mapping[str, str], temporary: Path | None = None) -> None:
+    """Start the JVM; its temporary files lie in a folder within ``temporary``, by default in ``TMPDIR``.
+
+    Its settings go by a file that only we can read, since everybody sees a command's arguments.
 
     Java's own options become arguments all the same. An interrupt waits until the JVM has started: before, there is no
     handle by which to end it. Raises `SettingsError` where PYSPARK_SUBMIT_ARGS names another file of settings.
@@ -41,7 +44,7 @@ def launch(conf: Mapping[str, str]) -> None:
         raise SettingsError(
             "PYSPARK_SUBMIT_ARGS has --properties-file: Spark takes one, and settings spark.conf fill it"
         )
-    folder = _temporary.enter_context(scratch_folder())
+    folder = _temporary.enter_context(scratch_folder(temporary))
     conf = {**conf, OPTIONS: _in_folder(folder, conf.get(OPTIONS, ""))}
     file = folder / "spark.properties"
     arguments = f"--load-spark-defaults --properties-file {shlex.quote(str(file))} {given}"
@@ -50,15 +53,26 @@ def launch(conf: Mapping[str, str]) -> None:
             file.touch(mode=0o600)
             file.write_text(properties(conf), "ascii")
             SparkContext._ensure_initialized()
+            _name_user()
     finally:
         file.unlink(missing_ok=True)
 
 
+def _name_user() -> None:
+    """Give Hadoop a user name where the user id has none: its own login fails without an entry in passwd."""
+    if (name := substitute_name()) is not None and SparkContext._jvm is not None:
+        users = SparkContext._jvm.org.apache.hadoop.security.UserGroupInformation
+        users.setLoginUser(users.createRemoteUser(name))
+
+
 def _in_folder(folder: Path, options: str) -> str:
     """Return Java's options with a folder for temporary files, Spark's too, which all else that names one wins over."""
-    if set(str(folder)) & set(" \t\n\"'\\,"):  # which mean something in options, or between Spark's folders
-        return options
-    return f"-Djava.io.tmpdir={folder} {options}".strip()
+    return f"-Djava.io.tmpdir={folder} {options}".strip() if is_plain(folder) else options
+
+
+def is_plain(path: Path) -> bool:
+    """Report whether a path can stand in Java's options and in a list of Spark's folders."""
+    return not set(str(path)) & set(" \t\n\"'\\,")
 
 
 def is_submitted() -> bool:

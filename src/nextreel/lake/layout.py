@@ -91,6 +91,15 @@ BATCHES_SCHEMA = pa.schema(
 )
 
 
+def local_url(path: Path) -> str:
+    """Return a path as Hadoop takes it for one of this machine, whatever its default file system is.
+
+    Hadoop reads what follows the scheme as it stands: nothing is escaped.
+    """
+    whole = path.absolute().as_posix()
+    return f"file://{whole}" if whole.startswith("/") else f"file:///{whole}"
+
+
 @dataclass(frozen=True)
 class Lake:
     """The paths of one lake."""

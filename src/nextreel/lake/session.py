@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from nextreel import errors
+from nextreel.account import can_execute_in, private_folder, set_home, substitute_name
 from nextreel.java import executable, find_java, launcher_home
 from nextreel.lake import jvm
 from nextreel.lake.executors import warn_without_executors
@@ -55,6 +55,8 @@ _CONF = {
 }
 #: On one machine: loopback only, and no more tasks than cores, since hundreds of empty ones cost more than the work.
 _LOCAL_CONF = {
+    # A home is a folder of this machine, whatever file system a HADOOP_CONF_DIR names.
+    "spark.hadoop.fs.defaultFS": "file:///",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
@@ -80,7 +82,8 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
     `nextreel.errors.JavaError` where no Java is found, `nextreel.errors.SparkError` where no master answers,
     `nextreel.errors.NextreelError` where there is no folder for what a start needs.
     """
-    conf, environment = ({}, {}) if jvm.is_submitted() else _to_launch(settings)
+    set_home()
+    conf, environment, temporary = ({}, {}, None) if jvm.is_submitted() else _to_launch(settings)
     conf = _CONF | conf
     conf["spark.sql.warehouse.dir"] = Path(settings.home, "spark-warehouse").absolute().as_uri()
     if jvm.is_submitted():
@@ -96,7 +99,7 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
         try:
             with spark_errors(settings):  # their text lies in the JVM
                 if fresh:
-                    jvm.launch(conf)
+                    jvm.launch(conf, temporary)
                 spark = builder.getOrCreate()
             if threading.current_thread() is threading.main_thread():
                 for number, handler in handlers.items():  # Spark has put its own for the first
@@ -113,8 +116,8 @@ def spark_session(settings: Settings, app_name: str = "nextreel") -> SparkSessio
             raise
 
 
-def _to_launch(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the settings and the environment of a JVM that is to be launched."""
+def _to_launch(settings: Settings) -> tuple[dict[str, str], dict[str, str], Path | None]:
+    """Return the settings and the environment of a JVM to launch, and where its temporary folder lies."""
     java = find_java()
     _check_winutils()
     cache = _cache_folder()
@@ -135,7 +138,12 @@ def _to_launch(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
         conf |= _CLUSTER_CONF
     if settings.ingest.connector == "jvm" and "spark.jars" not in settings.spark.conf:
         conf["spark.jars.packages"] = settings.ingest.packages
-    return conf, environment
+    if substitute_name() is not None:  # Java knows no home of such a user, and Ivy refuses "?/.ivy2"
+        home = Path.home()
+        conf["spark.jars.ivy"] = str(home / ".ivy2")
+        if jvm.is_plain(home):
+            conf[jvm.OPTIONS] = f"-Duser.home={home} {conf[jvm.OPTIONS]}"
+    return conf, environment, _temporary_folder(cache)
 
 
 def _check_winutils() -> None:
@@ -252,40 +260,48 @@ def _cache_folder() -> Path:
     temporary files. Raises `NextreelError` where that is not possible either.
     """
     own = Path(sys.prefix, "spark").resolve()  # an archive is of paths: those of a link would have their own
-    if _is_writable(own):
+    if _is_usable(own):
         return own
     environment = _digest(sys.prefix)
     given = os.environ.get("XDG_CACHE_HOME", "")
     caches = Path(given if os.path.isabs(given) else os.path.expanduser("~/.cache"))
     folder = caches / "nextreel" / "spark" / environment
-    return folder if caches.is_absolute() and _is_writable(folder) else _private_folder() / environment
+    return folder if caches.is_absolute() and _is_usable(folder) else _private_folder() / environment
 
 
-def _is_writable(folder: Path) -> bool:
-    """Tell whether a folder can be written to, made where it is missing."""
+def _is_usable(folder: Path) -> bool:
+    """Report whether what a folder gets can be executed; it is made where it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return False
-    return os.access(folder, os.W_OK | os.X_OK)
+    return os.access(folder, os.W_OK | os.X_OK) and can_execute_in(folder)
 
 
 def _private_folder() -> Path:
     """Return this user's folder among the temporary files: whoever could write to it could have us run anything."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
     try:
-        folder = Path(tempfile.gettempdir(), f"nextreel-{user}")
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != user:
-            raise PermissionError(f"{folder} is not this user's own")
-        folder.chmod(0o700)
+        folder = private_folder()
+        if not can_execute_in(folder):
+            raise PermissionError(f"{folder} is mounted noexec or full")
     except OSError as error:
         raise errors.NextreelError(
             f"no folder for what Spark's start needs: neither {sys.prefix} nor the user's cache can be written, and "
-            f"{error}. Set XDG_CACHE_HOME to a folder that can be."
+            f"{error}. Set XDG_CACHE_HOME to a folder that can be, and that is not mounted noexec."
         ) from None
     return folder
+
+
+def _temporary_folder(cache: Path) -> Path | None:
+    """Return where a JVM's temporary folder lies; None for among the temporary files.
+
+    Spark unpacks native libraries there, which a mount with noexec does not let it load: then it is in the cache.
+    """
+    usual = Path(tempfile.gettempdir())
+    if can_execute_in(usual) and jvm.is_plain(usual):
+        return None
+    own = cache / "tmp"
+    return own if jvm.is_plain(own) and _is_usable(own) else None
 
 
 def _spark_home(cache: Path) -> Path:

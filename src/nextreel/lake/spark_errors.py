@@ -1,6 +1,7 @@
 """What Spark raises as errors of our own: the innermost reason, in a line."""
 
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,11 @@ from nextreel.settings import Settings
 #: An exception in a text of Spark's, Java's or Python's, but for those that only bring another one's traceback.
 _EXCEPTION = re.compile(
     r"^(?:Caused by: |: )?((?:[\w$]+\.)*\w*(?:Error|Exception)\w*(?:: (?!Traceback).+)?)$", re.MULTILINE
+)
+
+#: What is said of a native library that cannot be loaded, the first time and then.
+_NATIVE = re.compile(
+    r"UnsatisfiedLinkError|failed to map segment|Could not initialize class (com\.github\.luben\.zstd|org\.xerial)\b"
 )
 
 #: Java's exceptions may cause each other in a circle.
@@ -38,6 +44,11 @@ def spark_errors(settings: Settings) -> Iterator[None]:
         kind = getattr(errors, carried.group(1), None) if carried else None
         if carried and isinstance(kind, type) and issubclass(kind, errors.NextreelError):
             raise kind(carried.group(2)) from None
+        if _NATIVE.search(text):
+            raise errors.SparkError(
+                f"Spark cannot load the native libraries that it unpacks into {tempfile.gettempdir()}: it may be "
+                f"mounted noexec. Set TMPDIR to a folder that is not. {spark_log(settings)} may say more."
+            ) from error
         alive = isinstance(error, (PySparkException, Py4JJavaError))  # it has answered
         ended = None if alive else jvm.exit_code()
         reason = innermost(text) or type(error).__name__

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from nextreel.events.contract import TABLES, TITLE_TYPES
-from nextreel.lake.layout import SCHEMAS, Lake
+from nextreel.lake.layout import SCHEMAS, Lake, local_url
 
 
 def read_table(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
@@ -18,12 +18,12 @@ def read_table(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
     if not lake.files(table):
         return spark.createDataFrame([], schema.add("date", "date"))
     path = lake.table(table)
-    return spark.read.schema(schema).option("basePath", str(path)).parquet(f"{_literal(path)}/date=*")
+    return spark.read.schema(schema).option("basePath", local_url(path)).parquet(f"{_literal(path)}/date=*")
 
 
 def _literal(path: Path) -> str:
     """Return a path whose own characters mean nothing to Hadoop's globs."""
-    return re.sub(r"([\\*?\[\]{}])", r"\\\1", str(path))
+    return re.sub(r"([\\*?\[\]{}])", r"\\\1", local_url(path))
 
 
 def latest(events: DataFrame) -> DataFrame:

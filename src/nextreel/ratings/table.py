@@ -9,10 +9,10 @@ from pyspark.sql import functions as F  # noqa: N812 (Spark's own convention)
 
 from nextreel.ratings.observed import observed
 from nextreel.ratings.simulated import Simulator
-from nextreel.ratings.sources import COLUMNS
+from nextreel.ratings.sources import COLUMNS, LIKING
 from nextreel.settings import RatingsSettings
 
-_DRAWN = "user_id string, content_id string, rating double"
+_DRAWN = "user_id string, content_id string, rating double, liking double"
 
 
 @contextmanager
@@ -21,6 +21,7 @@ def ratings(
 ) -> Iterator[DataFrame]:
     """Give all ratings: user_id, content_id, rating (0.5 to 5.0), timestamp, source; one a user and title.
 
+    Where any are simulated there is a column liking (null for others): what ranking learns from in their place.
     Users with fewer than ``min_observed`` observed ratings get simulated ones for titles that they have not rated,
     as long as there are not enough others to learn from: ``simulate``.
     """
@@ -38,7 +39,7 @@ def ratings(
         sparse = users.join(counts, "user_id", "left").where(few).drop("n_observed")
         with _simulated(sparse, titles, settings) as drawn:
             pair = ["user_id", "content_id"]
-            yield said.unionByName(drawn.join(said.select(*pair), pair, "left_anti"))
+            yield said.unionByName(drawn.join(said.select(*pair), pair, "left_anti"), allowMissingColumns=True)
     finally:
         said.unpersist()
 
@@ -74,4 +75,4 @@ def _simulated(users: DataFrame, titles: pa.Table, settings: RatingsSettings) ->
 
 def _marked(drawn: DataFrame) -> DataFrame:
     marks = {"timestamp": F.lit(None).cast("timestamp"), "source": F.lit("simulated")}
-    return drawn.withColumns(marks).select(*COLUMNS)
+    return drawn.withColumns(marks).select(*COLUMNS, LIKING)

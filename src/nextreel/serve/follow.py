@@ -3,18 +3,21 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Refusal
 
 from nextreel.errors import NextreelError
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, Micros, latest_event_times, moment_of, order_of
 from nextreel.events.contract import EventType, fields_of
 from nextreel.ingest.columns import accept
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.client import Heard, new_client, passes
 from nextreel.kafka.topics import topics_by_type
 from nextreel.kafka.watermarks import WatermarkReader, Watermarks
@@ -23,7 +26,6 @@ from nextreel.serve.live import Event, Live
 from nextreel.settings import KafkaSettings
 
 _LOG = logging.getLogger(__name__)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Messages that are taken at a time, and those of them that a request waits for at the most: a few tenths of a
 #: millisecond.
@@ -54,10 +56,21 @@ _Place = tuple[str, int]
 class Follower(threading.Thread):
     """Follows the topics until it is stopped. Whatever becomes of the broker, it goes on once that is back."""
 
-    def __init__(self, kafka: KafkaSettings, live: Live, offsets: Offsets, gently: bool = False):
-        """Follow from ``offsets`` on; ``gently``, while another answers requests, resting as long as it works."""
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        live: Live,
+        offsets: Offsets,
+        gently: bool = False,
+        max_skew_seconds: float = MAX_CLOCK_SKEW_SECONDS,
+    ):
+        """Follow from ``offsets`` on; ``gently``, while another answers requests, resting as long as it works.
+
+        ``max_skew_seconds`` is `contract.max_clock_skew_seconds`.
+        """
         super().__init__(name="follower", daemon=True)
         self._gently = gently
+        self._max_skew_seconds = max_skew_seconds
         self._kafka = kafka
         self._live = live
         self._types: dict[str, EventType] = {topic: kind for kind, topic in topics_by_type(kafka).items()}
@@ -164,7 +177,7 @@ class Follower(threading.Thread):
         valid = [message for message in messages if message.error() is None]
         if valid:
             self.trouble = ""
-        events = list(self._events(valid))
+        events = list(self._events(valid, datetime.now(UTC)))
         for begin in range(0, len(events), _APPLIED):
             began = time.monotonic()
             self._live.take(events[begin : begin + _APPLIED])
@@ -174,39 +187,35 @@ class Follower(threading.Thread):
         for message in valid:
             self._reached[message.topic(), message.partition()] = message.offset() + 1
 
-    def _events(self, messages: Sequence[Message]) -> Iterator[Event]:
+    def _events(self, messages: Sequence[Message], read_at: datetime) -> Iterator[Event]:
+        """Yield the events of messages that ingest accepts, too, where it reads them at that moment."""
         by_topic: dict[str, list[Message]] = {}
         for message in messages:
             by_topic.setdefault(message.topic(), []).append(message)
         for topic, own in by_topic.items():
-            yield from self._in_columns(own, topic) if len(own) >= _BLOCK else self._by_rows(own, topic)
+            kafka_ms = np.array([message.timestamp()[1] for message in own], np.int64)
+            latest = latest_event_times(kafka_ms, read_at, self._max_skew_seconds)
+            judge = self._in_columns if len(own) >= _BLOCK else self._by_rows
+            yield from judge(own, topic, latest)
 
-    def _in_columns(self, messages: Sequence[Message], topic: str) -> Iterator[Event]:
+    def _in_columns(self, messages: Sequence[Message], topic: str, latest: Micros) -> Iterator[Event]:
         kind, left = self._types[topic], dict(enumerate(messages))
-        first = min(message.timestamp()[1] for message in messages)
-        values = pa.array([message.value() for message in messages], pa.binary())
-        found = accept(values, kind, latest_at(_arrival(first)))
-        if found is not None:
-            columns = (found.columns[field.name].to_pylist() for field in fields_of(kind))
-            for row, accepted in zip(found.rows.tolist(), zip(*columns, strict=True), strict=True):
-                message = left.pop(row)
-                yield Event(kind, accepted, message.timestamp()[1], message.partition(), message.offset())
-        yield from self._by_rows(left.values(), topic)
+        accepted = accept(pa.array([message.value() for message in messages], pa.binary()), kind, latest)
+        if accepted is not None:
+            columns = (accepted.columns[field.name].to_pylist() for field in fields_of(kind))
+            for row, event in zip(accepted.rows.tolist(), zip(*columns, strict=True), strict=True):
+                yield _event(kind, event, left.pop(row))
+        yield from self._by_rows(list(left.values()), topic, latest[list(left)])
 
-    def _by_rows(self, messages: Iterable[Message], topic: str) -> Iterator[Event]:
-        for message in messages:
-            sent = message.timestamp()[1]
+    def _by_rows(self, messages: Sequence[Message], topic: str, latest: Micros) -> Iterator[Event]:
+        for message, last in zip(messages, map(moment_of, latest.tolist()), strict=True):
             try:
-                kind, values, _ = read(message.value(), topic, self._types[topic], latest_at(_arrival(sent)))
+                kind, values, _ = read(message.value(), topic, self._types[topic], last)
             except Rejected:  # ingest has it in quarantine
                 self.rejected += 1
                 continue
-            yield Event(kind, values, sent, message.partition(), message.offset())
+            yield _event(kind, values, message)
 
 
-def _arrival(sent: int) -> datetime:
-    """Return when a message was sent, in milliseconds since 1970: the same for every server, whenever it reads."""
-    try:
-        return _EPOCH + timedelta(milliseconds=sent)
-    except OverflowError:
-        return _EPOCH
+def _event(kind: EventType, values: tuple[Any, ...], message: Message) -> Event:
+    return Event(kind, values, order_of(message.timestamp()[1]), message.partition(), message.offset())

@@ -35,6 +35,36 @@ class Metrics:
             "nextreel_serve_models_refused", "Models that could not be loaded.", registry=self.registry
         )
 
+        self.writes = Counter(
+            "nextreel_serve_writes",
+            "Events that the API was to write: acknowledged by Kafka, not written, or unknown (perhaps written).",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("acknowledged", "not_written", "unknown"):
+            self.writes.labels(outcome)
+        self.writes_outstanding = self._gauge("writes_outstanding", "Writes that wait for Kafka's acknowledgement.")
+        self.writes_failing = self._gauge("writes_failing", "1 while writes to Kafka fail, otherwise 0.")
+        self.producer_replacements = Counter(
+            "nextreel_serve_producer_replacements",
+            "Kafka producers that were replaced: after a fatal error, or after 30 s in which no write was good.",
+            registry=self.registry,
+        )
+        self.connections = self._gauge("connections", "Connections that are open.")
+        self.in_progress = self._gauge("requests_in_progress", "Requests that are being answered.")
+        self.requests_refused = Counter(
+            "nextreel_serve_requests_refused",
+            "Requests refused before any route sees them, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.connections_closed = Counter(
+            "nextreel_serve_connections_closed",
+            "Connections that the server closes by itself, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
         counted = self._counted.get((method, route, status))

@@ -6,8 +6,6 @@ requests. One that cannot be loaded is refused, and the one in use stays.
 
 import gc
 import logging
-import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,6 +17,7 @@ from starlette.exceptions import HTTPException
 from nextreel.errors import ModelError
 from nextreel.model.store import ModelStore
 from nextreel.model.version import Facts
+from nextreel.processes import lower_thread_priority
 from nextreel.serve.answers import Answers
 from nextreel.serve.follow import Follower
 from nextreel.serve.live import Live
@@ -28,8 +27,6 @@ from nextreel.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-#: How nice it is to load a model beside the one in use.
-_BEHIND = 10
 #: How often the store is looked at.
 _LOOK_SECONDS = 1.0
 #: Decisions that are told, the newest.
@@ -86,12 +83,21 @@ class Serving:
             raise HTTPException(503, self.not_ready(), {"Retry-After": "1"})
         return self._in_use.answers
 
+    @property
+    def max_skew_seconds(self) -> int:
+        """How far ahead of now the event time of a request may be."""
+        return self._settings.contract.max_clock_skew_seconds
+
     def writer(self) -> Writer:
         """Return who writes events. Raises `SettingsError` where Kafka's settings are not taken."""
         with self._writer_lock:
             if self._writer is None:
-                self._writer = Writer(self._settings.kafka)
+                self._writer = Writer(self._settings.kafka, self._settings.serve, self.metrics)
             return self._writer
+
+    def write_failure(self) -> str:
+        """Return why writes fail at the moment; empty if they do not, or if nothing was written yet."""
+        return "" if self._writer is None else self._writer.failure
 
     def not_ready(self) -> str:
         """Return why nobody should ask yet; empty where they may."""
@@ -156,11 +162,12 @@ class Serving:
 
     def _take(self, version: str) -> None:
         """Load a version, catch up, and have it take over."""
-        with ThreadPoolExecutor(1, "loader", _stand_back) as loader:  # who follows is not to stand back
+        with ThreadPoolExecutor(1, "loader", lower_thread_priority) as loader:  # who follows is not to stand back
             live, facts = loader.submit(load_live, self._store, version, self._settings).result()
         before = self._in_use
         offsets = facts.get("kafka_offsets", {})
-        follower = Follower(self._settings.kafka, live, offsets, gently=before is not None)
+        skew = self._settings.contract.max_clock_skew_seconds
+        follower = Follower(self._settings.kafka, live, offsets, gently=before is not None, max_skew_seconds=skew)
         follower.start()
         if before is None:  # better an answer without the last events than none
             follower.wait(0.0)
@@ -192,9 +199,3 @@ def load_live(store: ModelStore, version: str, settings: Settings) -> tuple[Live
     made = facts.get("created_at")
     trained_at = None if made is None else round(datetime.fromisoformat(made).timestamp() * 1e6)
     return Live(version, model, snapshot, settings.ratings, settings.serve, trained_at), facts
-
-
-def _stand_back() -> None:
-    """Let whoever else wants the processor go before this thread, and those that it starts."""
-    if sys.platform == "linux":  # where threads have priorities of their own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)

@@ -12,7 +12,7 @@ from nextreel.model.arrays import Mask
 from nextreel.model.rank import Pairs
 from nextreel.model.snapshot import NO_TIME, History
 from nextreel.model.traits import Traits, aligned, without_traits
-from nextreel.ratings.sources import SOURCES
+from nextreel.ratings.sources import LIKING, SOURCES
 
 #: The time of a rating that has none.
 _UNKNOWN = np.datetime64("NaT", "us")
@@ -24,7 +24,7 @@ class Dataset:
 
     ``user`` and ``title`` (n,) are rows of the ids; ``rating`` (n,) is in stars; ``source`` (n,) says where it comes
     from, as a place in `SOURCES`; ``timestamp`` (n,), datetime64[us] in UTC, is when a rating was given, NaT where that
-    is not known.
+    is not known. ``liking`` (n,) is what ranking learns from in place of the rating, None where it is the rating.
     """
 
     user_ids: pa.StringArray
@@ -34,6 +34,7 @@ class Dataset:
     rating: NDArray[np.float32]
     source: NDArray[np.int8]
     timestamp: NDArray[np.datetime64]
+    liking: NDArray[np.float32] | None = None
 
     @property
     def n_users(self) -> int:
@@ -64,6 +65,11 @@ class Dataset:
         return self._of("simulated")
 
     @property
+    def to_rank(self) -> NDArray[np.float32]:
+        """What ranking learns from, (n,), on the scale of stars: of simulated ratings, how well the title fits."""
+        return self.rating if self.liking is None else self.liking
+
+    @property
     def evidence(self) -> Mask:
         """Which ratings a model can be judged by, (n,): the first kind that there are any of."""
         kinds = (self.observed, self.implicit, self.simulated)
@@ -91,10 +97,12 @@ class Dataset:
             rating=self.rating[kept],
             source=self.source[kept],
             timestamp=self.timestamp[kept],
+            liking=None if self.liking is None else self.liking[kept],
         )
 
     def plus(self, other: "Dataset") -> "Dataset":
         """Return these ratings and, after them, those of a dataset over the same ids."""
+        same = self.liking is None and other.liking is None
         return replace(
             self,
             user=np.append(self.user, other.user),
@@ -102,6 +110,7 @@ class Dataset:
             rating=np.append(self.rating, other.rating),
             source=np.append(self.source, other.source),
             timestamp=np.append(self.timestamp, other.timestamp),
+            liking=None if same else np.append(self.to_rank, other.to_rank),
         )
 
     def among(self, ratings: pa.Table) -> "Dataset":
@@ -178,7 +187,7 @@ def dataset(ratings: pa.Table, user_ids: Iterable[str] = (), title_ids: Iterable
     """Return the ratings table (user_id, content_id, rating, source) as a dataset, in a reproducible order.
 
     ``user_ids`` and ``title_ids`` are those known beside the ones that the ratings name. A table without a column
-    timestamp says of no rating when it was given.
+    timestamp says of no rating when it was given. Where there is a column liking, ranking learns from what is in it.
     """
     return _over(ascending(ratings["user_id"], user_ids), ascending(ratings["content_id"], title_ids), ratings)
 
@@ -195,7 +204,15 @@ def _over(user_ids: pa.StringArray, title_ids: pa.StringArray, ratings: pa.Table
         ratings["rating"].to_numpy().astype(np.float32)[order],
         pc.index_in(ratings["source"].cast(pa.string()), pa.array(SOURCES)).to_numpy().astype(np.int8)[order],
         _timestamps(ratings)[order],
+        _liking(ratings, order),
     )
+
+
+def _liking(ratings: pa.Table, order: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    if LIKING not in ratings.column_names:
+        return None
+    values = pc.coalesce(ratings[LIKING], ratings["rating"].cast(ratings[LIKING].type))
+    return np.asarray(values.to_numpy(), np.float32)[order]
 
 
 def _timestamps(ratings: pa.Table) -> NDArray[np.datetime64]:

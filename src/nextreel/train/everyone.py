@@ -21,7 +21,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from nextreel.events.contract import TABLES
 from nextreel.lake import tables
-from nextreel.lake.layout import Lake
+from nextreel.lake.layout import Lake, local_url
 from nextreel.lake.locks import names_kept
 from nextreel.model.foldin import FoldIn
 from nextreel.model.lists import SCHEMA, recommendations
@@ -30,7 +30,7 @@ from nextreel.model.refresh import TitlesNow, with_titles, with_users
 from nextreel.model.traits import aligned
 from nextreel.model.version import Parts, put_together, taken_apart
 from nextreel.ratings.affinity import flat
-from nextreel.ratings.sources import SOURCES
+from nextreel.ratings.sources import LIKING, SOURCES
 from nextreel.ratings.table import ratings
 from nextreel.settings import ExportSettings, RatingsSettings
 from nextreel.train.dataset import Alone, Dataset, ascending
@@ -76,7 +76,7 @@ def write_everyone(
                 _recommending(shared, wanted.top_k, wanted.diversity, done), from_arrow_schema(SCHEMA)
             )
             with _told(done, n_users, progress):
-                found.write.option("compression", "zstd").parquet(str(folder.absolute()))
+                found.write.option("compression", "zstd").parquet(local_url(folder))
         finally:
             shared.destroy()
     for path in folder.iterdir():
@@ -96,7 +96,8 @@ def _everyone(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Ite
         with ratings(tables.read_table(spark, lake, TABLES["interaction"]), known, titles, settings) as rated:
             source = F.array_position(F.lit(list(SOURCES)), F.col("source")) - 1
             rating = F.col("rating").cast("float")
-            each = F.struct("content_id", rating.alias("rating"), source.cast("tinyint").alias("source"))
+            liking = [F.coalesce(LIKING, "rating").cast("float").alias(LIKING)] if LIKING in rated.columns else []
+            each = F.struct("content_id", rating.alias("rating"), source.cast("tinyint").alias("source"), *liking)
             own = rated.groupBy("user_id").agg(F.collect_list(each).alias("ratings"))
             people = known.join(own, "user_id", "full_outer").persist()
             try:
@@ -146,6 +147,7 @@ def _dataset(people: pa.Table, title_ids: pa.StringArray) -> Dataset:
     """Return the ratings of some users, each with a list of theirs, as a dataset."""
     user, each = flat(people["ratings"])
     title, rating, source = (pc.struct_field(each, name) for name in ("content_id", "rating", "source"))
+    has_liking = each.type.get_field_index(LIKING) >= 0
     return Dataset(
         people["user_id"].combine_chunks(),
         title_ids,
@@ -154,6 +156,7 @@ def _dataset(people: pa.Table, title_ids: pa.StringArray) -> Dataset:
         rating.to_numpy(),
         source.to_numpy(),
         np.full(len(user), np.datetime64("NaT", "us")),
+        pc.struct_field(each, LIKING).to_numpy() if has_liking else None,
     )
 
 

@@ -23,6 +23,8 @@ def now(data: Dataset, profiles: Profiles) -> tuple[TitlesNow, UsersNow]:
 
 def users_now(data: Dataset, traits: Traits, alone: Alone) -> UsersNow:
     """Return the users of a dataset as they are; it may be a part of what ``alone`` tells of."""
-    liking, ratings = (Rows.of(d.user, d.title, d.rating, data.n_users) for d in (data, alone.stars(data)))
+    stars = alone.stars(data)
+    liking = Rows.of(data.user, data.title, data.to_rank, data.n_users)
+    ratings = Rows.of(stars.user, stars.title, stars.rating, data.n_users)
     activity = np.bincount(alone.said(data).user, minlength=data.n_users)
     return UsersNow(data.user_ids, traits, liking, ratings, activity)
