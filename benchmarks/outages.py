@@ -27,10 +27,10 @@ import duckdb
 import numpy as np
 import psutil
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-from nextreel.kafka.apache import ApacheBroker, apache_broker
 
 from benchmarks.outage_load import Plan
 from benchmarks.serve import Server
+from nextreel.kafka.apache import ApacheBroker, apache_broker
 from nextreel.settings import load
 
 #: What happens to the broker, in turn: stopped for so long, or killed and restarted (0).

@@ -134,7 +134,7 @@ def test_transactions_compaction_and_all_types_by_both_connectors(
     bring(there, spark)
     lake = Lake(there.lake)
     expected = [each["id"] for k in (1, 3, 5) for each in WORLD.events("user", 50 * k, 50).to_pylist()]
-    assert sorted(row["user_id"] for row in rows(lake, TABLES["user"])) == sorted(expected)
+    assert sorted(row["id"] for row in rows(lake, TABLES["user"])) == sorted(expected)
     assert {(row["kafka_partition"], row["kafka_offset"]) for row in rows(lake, TABLES["movie"])} == kept
     assert [len(rows(lake, table)) for table in (TABLES["series"], TABLES["interaction"])] == [30, 500]
     verdict = verify(lake, deep=True)
