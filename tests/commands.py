@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 #: What `./run` knows beside nextreel's own commands.
 TASKS = {"test", "check", "bench", "lock", "notebooks"}
 #: Variables of nextreel's that are no settings.
-OTHER_VARIABLES = {"NEXTREEL_VENV", "NEXTREEL_CONFIG"}
+OTHER_VARIABLES = {"NEXTREEL_VENV", "NEXTREEL_CONFIG", "NEXTREEL_TEST_KAFKA_HOME"}
 _STARTS = ("./run ", "nextreel ", "curl ", "docker compose ", "export NEXTREEL_", "NEXTREEL_")
 _OTHERS = ("cd ", "cp ", "export ", "mkdir ", "python ", "python3 ", "spark-submit ", "tar ", ".venv/bin/python ")
 #: A block is typed into a shell that begins with one of these, or has a line that does with one of those.
@@ -120,7 +120,11 @@ def is_variable(name: str) -> bool:
     """Tell whether an environment variable, or the beginning of several, sets something."""
     known = {variable_of(key) for key in keys_of()} | OTHER_VARIABLES
     is_beginning = name.endswith("_") and any(each.startswith(name) for each in known)
-    return name in known or is_beginning or name.startswith(("NEXTREEL_KAFKA_CLIENT_", "NEXTREEL_SPARK_CONF_"))
+    return (
+        name in known
+        or is_beginning
+        or name.startswith(("NEXTREEL_KAFKA_CLIENT_", "NEXTREEL_SPARK_CONF_", "NEXTREEL_TEST_"))
+    )
 
 
 def words_of(line: str) -> tuple[dict[str, str], list[str]]:

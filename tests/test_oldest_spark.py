@@ -32,8 +32,9 @@ def oldest_spark(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("oldest") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    command = [sys.executable, "-m", "pip", "--python", str(folder), "install", "--quiet", "--no-deps"]
-    command += ["--no-build-isolation", "--require-hashes", "-r", str(ROOT / "requirements" / "pyspark42.txt")]
+    command = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--python", str(python)]
+    command += ["--no-deps", "--no-build-isolation", "--require-hashes", "-r"]
+    command.append(str(ROOT / "requirements" / "pyspark42.txt"))
     (libraries,) = {*folder.glob("lib/python3*/site-packages"), *folder.glob("Lib/site-packages")}
     ours = [path for path in site.getsitepackages() if Path(path).is_dir()]
     (libraries / "dependencies.pth").write_text("\n".join([*ours, str(ROOT / "src")]), "locale")

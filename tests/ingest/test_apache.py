@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 from tests.ingest.ingesting import ingest, rows
 from tests.kafka.apache import (
-    KafkaCluster,
+    Cluster,
     allow,
     certificate_of,
     client_of,
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def own(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+def own(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A broker that tests of this module may stall and kill."""
     with cluster(apache_jars, tmp_path_factory.mktemp("kafka")) as found:
         yield found
@@ -133,8 +133,8 @@ def test_transactions_compaction_and_all_types_by_both_connectors(
     until(lambda: reader.read([there.kafka.users])[there.kafka.users][0] == (0, 306))  # with 6 control records
     bring(there, spark)
     lake = Lake(there.lake)
-    expected = [each["user_id"] for k in (1, 3, 5) for each in WORLD.events("user", 50 * k, 50).to_pylist()]
-    assert sorted(row["user_id"] for row in rows(lake, TABLES["user"])) == sorted(expected)
+    expected = [each["id"] for k in (1, 3, 5) for each in WORLD.events("user", 50 * k, 50).to_pylist()]
+    assert sorted(row["id"] for row in rows(lake, TABLES["user"])) == sorted(expected)
     assert {(row["kafka_partition"], row["kafka_offset"]) for row in rows(lake, TABLES["movie"])} == kept
     assert [len(rows(lake, table)) for table in (TABLES["series"], TABLES["interaction"])] == [30, 500]
     verdict = verify(lake, deep=True)
@@ -217,7 +217,7 @@ def test_retention_that_overtakes_the_reader_stops_it_or_is_written_down(there: 
 
 
 def test_a_stream_lives_through_a_broker_that_stalls_and_one_that_is_killed(
-    settings: Settings, spark: SparkSession, own: KafkaCluster
+    settings: Settings, spark: SparkSession, own: Cluster
 ) -> None:
     given = at(settings, bootstrap=own.bootstrap)
     (broker,) = own.brokers
@@ -248,6 +248,7 @@ def test_a_stream_lives_through_a_broker_that_stalls_and_one_that_is_killed(
 def test_a_user_who_may_not_create_topics_ingests_over_scram_and_tls(
     apache_jars: Path, settings: Settings, spark: SparkSession, tmp_path: Path
 ) -> None:
+    """And who has no right to any consumer group: offsets are in the lake's checkpoint."""
     with secure_broker(apache_jars, tmp_path / "kafka", {"nextreel": "nextreel-secret"}) as kafka:
 
         def of(client: dict[str, str]) -> Settings:

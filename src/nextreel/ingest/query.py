@@ -122,7 +122,9 @@ def read_topics(spark: SparkSession, settings: Settings) -> DataFrame:
     """Return the four topics as one stream, with the columns of Spark's Kafka source."""
     if settings.ingest.connector == "jvm":
         java = {f"kafka.{key}": value.get_secret_value() for key, value in settings.ingest.java_client.items()}
-        return spark.readStream.format("kafka").options(**_options(settings) | java).load()
+        # By default Java's client, unlike librdkafka, reads what aborted transactions have left.
+        committed = {"kafka.isolation.level": "read_committed"}
+        return spark.readStream.format("kafka").options(**committed | _options(settings) | java).load()
     spark.dataSource.register(source.KafkaSource)
     return spark.readStream.format(source.FORMAT).options(**_planned(spark, settings)).load()
 
