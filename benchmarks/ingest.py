@@ -1,9 +1,9 @@
 """From Kafka to Parquet: our ingest beside the standard Spark query, on the same messages in the same run.
 
 The standard query is Spark's `from_json` with the contract's schema into Spark's own Parquet sink (zstd), one table for
-all types, without validation or quarantine. It reads through the same Python source, since Spark's own connector needs
-Maven, and its JVM runs with Spark's options, both compilers included; ours runs as it is shipped. Each run is a
-process of its own; the first micro-batch is the cold figure, the others together the warm one.
+all types, without validation or quarantine. It reads through the same Python source, and its JVM
+runs with Spark's options, both compilers included; ours runs as it is shipped. Each run is a process of its own; the
+first micro-batch is the cold figure, the others together the warm one.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmarks.brokers import add_apache, running_broker
 from nextreel.events.contract import EVENT_TYPES, FIELDS, TABLES, EventType
 from nextreel.events.encode import encode
 from nextreel.events.world import World, WorldConfig
-from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.settings import Settings, load
@@ -39,8 +39,9 @@ def run(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--messages", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--original", action="store_true", help="users, movies and series alone")
+    add_apache(parser)
     given = parser.parse_args(arguments)
-    with embedded_broker() as bootstrap, tempfile.TemporaryDirectory() as home:
+    with running_broker(given.apache) as bootstrap, tempfile.TemporaryDirectory() as home:
         settings = load({"kafka.bootstrap": bootstrap}, {})
         create_topics(settings.kafka)
         sent = _fill(settings, given.messages, EVENT_TYPES[:3] if given.original else EVENT_TYPES)
@@ -50,9 +51,10 @@ def run(arguments: list[str]) -> dict[str, Any]:
                 rounds[name].append(_in_a_process(name, bootstrap, Path(home, f"{name}-{i}"), sent["messages"]))
     mean_bytes = sent["bytes"] / sent["messages"]
     ours, standard = (_medians(rounds[name], mean_bytes) for name in ("ours", "standard"))
+    parts = alone(given.apache)
     return {
-        "messages": sent | {"bytes_each": round(mean_bytes)},
-        "ours": ours | {"smaller": round(1 - rounds["ours"][0]["bytes"] / sent["bytes"], 3), "alone": alone()},
+        "messages": sent | {"bytes_each": round(mean_bytes), "broker": "apache" if given.apache else "embedded"},
+        "ours": ours | {"smaller": round(1 - rounds["ours"][0]["bytes"] / sent["bytes"], 3), "alone": parts},
         "peers": {
             "spark_from_json": standard | {"smaller": round(1 - rounds["standard"][0]["bytes"] / sent["bytes"], 3)}
         },
@@ -65,7 +67,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
 
 def _fill(settings: Settings, n: int, types: tuple[EventType, ...]) -> dict[str, int]:
     """Send ``n`` messages, as many bytes of each type, and return how many of both."""
-    world = World(WorldConfig(end=datetime(2026, 1, 1, tzinfo=UTC)))
+    world = World(WorldConfig(end=datetime(2016, 1, 1, tzinfo=UTC)))
     size = {e: pc.mean(pc.binary_length(encode(world.events(e, 0, 2000)))).as_py() for e in types}
     share = {e: 1 / size[e] / sum(1 / s for s in size.values()) for e in types}
     producer = EventProducer(settings.kafka)
@@ -161,17 +163,17 @@ def _seconds(progress: list[Any]) -> list[float]:
     return [p.durationMs["triggerExecution"] / 1e3 for p in progress if "addBatch" in p.durationMs]
 
 
-def alone() -> dict[str, dict[str, float]]:
+def alone(apache: bool = False) -> dict[str, dict[str, float]]:
     """Return what each part of the work takes by itself, on one core: microseconds a message, by type."""
     from nextreel.ingest.consume import KafkaRange, read_ranges
     from nextreel.ingest.parse import parse
     from nextreel.lake.layout import Lake
     from nextreel.lake.write import stage
 
-    world = World(WorldConfig(end=datetime(2026, 1, 1, tzinfo=UTC)))
+    world = World(WorldConfig(end=datetime(2016, 1, 1, tzinfo=UTC)))
     n, now = 50_000, datetime.now(UTC)
     found: dict[str, dict[str, float]] = {}
-    with embedded_broker() as bootstrap, tempfile.TemporaryDirectory() as home:
+    with running_broker(apache) as bootstrap, tempfile.TemporaryDirectory() as home:
         settings = load({"kafka.bootstrap": bootstrap, "kafka.partitions": "1"}, {})
         create_topics(settings.kafka)
         for event_type, topic in topics_by_type(settings.kafka).items():

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.brokers import add_apache, running_broker
 from nextreel.events.contract import EVENT_TYPES
 from nextreel.events.encode import encode
 from nextreel.events.world import World, WorldConfig
-from nextreel.kafka.broker import embedded_broker
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.lake.layout import BATCHES, SCHEMAS, Lake
@@ -38,8 +38,9 @@ def run(arguments: list[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="./run bench latency")
     parser.add_argument("--rate", type=float, default=5e6, help="bytes of JSON a second")
     parser.add_argument("--seconds", type=float, default=300.0)
+    add_apache(parser)
     given = parser.parse_args(arguments)
-    with embedded_broker() as bootstrap, tempfile.TemporaryDirectory() as home:
+    with running_broker(given.apache) as bootstrap, tempfile.TemporaryDirectory() as home:
         create_topics(load({"kafka.bootstrap": bootstrap}, {}).kafka)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_")}
         environment |= {"NEXTREEL_KAFKA_BOOTSTRAP": bootstrap, "NEXTREEL_HOME": home}

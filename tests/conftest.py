@@ -1,13 +1,20 @@
-"""What all tests share: one broker and one Spark session a run, started when the first test asks for them."""
+"""What all tests share: one broker and one Spark session a run, started when the first test asks for them.
+
+The broker is Apache Kafka if it can be had (tests/kafka/apache.py), one for all processes of a run; otherwise each
+process has an embedded one, and tests that need Apache Kafka are left out.
+"""
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 from pyspark.sql import SparkSession
+from tests.kafka.apache import APACHE_NEEDED, apache_jars_or_reason, shared_broker
 
 from nextreel.kafka.broker import embedded_broker
 from nextreel.lake.session import spark_session, stop_spark
@@ -29,6 +36,42 @@ def pytest_configure() -> None:
     """Let an interrupt reach what tests start, where a shell started this in the background and so ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+#: The broker that the processes of a run share: held by the one that started them, known to them by its address.
+_BROKER = pytest.StashKey[ExitStack]()
+_SHARED = "nextreel_bootstrap"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start the broker of a run of several processes before they start."""
+    config = session.config
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.stash[_BROKER] = ExitStack()
+        if not isinstance(apache_jars_or_reason(), str):
+            vars(config)[_SHARED] = config.stash[_BROKER].enter_context(shared_broker())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Say to a process of the run where the broker is."""
+    node.workerinput[_SHARED] = getattr(node.config, _SHARED, "")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the broker of a run of several processes."""
+    if _BROKER in config.stash:
+        config.stash[_BROKER].close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many tests were left out because there is no Apache Kafka."""
+    left_out = [r for r in terminalreporter.stats.get("skipped", []) if APACHE_NEEDED in str(r.longrepr)]
+    if left_out:
+        terminalreporter.write_line(
+            f"{len(left_out)} tests were left out: {apache_jars_or_reason()}. Others ran on the embedded broker."
+        )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -75,10 +118,37 @@ def n_hostile(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.fixture(scope="session")
-def bootstrap() -> Iterator[str]:
-    """The address of a real embedded broker."""
+def apache_jars() -> Path:
+    """The folder of Apache Kafka's JARs. A test that needs it is left out without them, and fails in CI."""
+    found = apache_jars_or_reason()
+    if isinstance(found, str):
+        pytest.skip(f"{APACHE_NEEDED}: {found}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def apache_bootstrap(apache_jars: Path, bootstrap: str) -> str:
+    """The address of Apache Kafka, for tests of what the embedded broker does not have."""
+    return bootstrap
+
+
+@pytest.fixture(scope="session")
+def embedded_bootstrap() -> Iterator[str]:
+    """The address of an embedded broker."""
     with embedded_broker() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of the run's broker: Apache Kafka, or an embedded one if that cannot be had."""
+    if shared := getattr(request.config, "workerinput", {}).get(_SHARED):
+        yield shared
+    elif isinstance(apache_jars_or_reason(), str):
+        yield request.getfixturevalue("embedded_bootstrap")
+    else:
+        with shared_broker() as address:
+            yield address
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ ORDER = (
     ("errors", "durable", "locks", "processes"),
     ("account", "java", "scratch", "settings"),
     ("events",),
+    ("files",),
     ("kafka",),
     ("lake",),
     ("ingest",),

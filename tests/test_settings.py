@@ -393,7 +393,7 @@ def test_a_flag_below_a_setting() -> None:
     assert "home (from --set home.x)" in refusal({"home.x": "1"})
 
 
-@pytest.mark.parametrize("content", [b"[train\nfactors = 1", b"a = 1\na = 2", b"\xff\xfe", b"factors: 3"])
+@pytest.mark.parametrize("content", [b"[train\nfactors = 1", b"a = 1\na = 2", b"\x80\xfe", b"\xff\xfea", b"factors: 3"])
 def test_a_file_that_is_no_toml(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "broken.toml"
     file.write_bytes(content)

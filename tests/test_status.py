@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
 from rich.console import Console
+from tests.kafka.deleting import delete_topic
 from tests.lake.writing import another_writer
 from tests.model.test_store import model
 
@@ -219,8 +219,7 @@ def produce(settings: Settings, n: int) -> None:
 
 def make_anew(settings: Settings, n: int) -> None:
     """Delete the topic of users, make it again, and send so many messages to it."""
-    admin = AdminClient(settings.kafka.client_config)
-    admin.delete_topics([settings.kafka.users])[settings.kafka.users].result(20)
+    delete_topic(settings, settings.kafka.users)
     create_topics(settings.kafka)
     produce(settings, n)
 

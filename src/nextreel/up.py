@@ -84,7 +84,7 @@ class PartStatus:
 class Up:
     """Keeps parts running. ``tell`` is told what happens; ``check`` raises where it is in vain to go on.
 
-    ``broker`` is the address of an embedded broker beside them.
+    ``broker`` is the address of the broker that runs with them, if one does.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ def running(home: Path) -> list[PartStatus]:
 
 
 def embedded(home: Path) -> str | None:
-    """Return the address of the embedded broker of the `nextreel up` that runs in a home; None where there is none."""
+    """Return the address of the broker that the `nextreel up` of a home runs; None if none runs."""
     found = _recorded(home).get("broker")
     return found if isinstance(found, str) else None
 

@@ -119,5 +119,5 @@ def test_every_reason_is_explained() -> None:
 def test_the_reasons() -> None:
     assert [str(reason) for reason in Reason] == [
         "empty", "too large", "not UTF-8", "not JSON", "not an object", "unknown type", "wrong topic", "missing field",
-        "wrong type", "out of range", "bad timestamp",
+        "wrong type", "out of range", "too long", "forbidden character", "bad timestamp",
     ]  # fmt: skip

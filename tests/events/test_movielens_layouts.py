@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from nextreel.errors import InputError
-from nextreel.events import movielens
+from nextreel.events import movielens, movielens_layouts
 
 HEADER = "userId,movieId,rating,timestamp\n"
 MOVIES = 'movieId,title,genres\n1,Heat (1995),Crime\n7,"Misérables, Les (1995)",Drama\n'
@@ -167,7 +167,7 @@ def test_a_directory_in_no_layout_says_what_was_looked_for_and_found(tmp_path: P
         (HEADER + "1,-1,3.0,5\n", "line 2"),
         (HEADER + "1,4294967296,3.0,5\n", "line 2"),
         (HEADER + "1,1,3.0,9999999999999\n", "line 2"),
-        (HEADER + "1,1,3.0,2015-04-02 23:53:47\n", "line 2"),
+        (HEADER + "1,1,3.0,2 April 2015\n", "line 2"),
     ],
 )
 def test_malformed_ratings_name_file_and_line(tmp_path: Path, ratings: str, message: str) -> None:
@@ -227,3 +227,23 @@ def test_malformed_u_files_name_file_and_line(tmp_path: Path, files: dict[str, s
     sound: dict[str, str | bytes] = {"u_data": U_DATA, "u_item": U_ITEM}
     with pytest.raises(InputError, match=message):
         movielens.read(write(tmp_path, **(sound | files)))
+
+
+@pytest.mark.parametrize("names", [("ratings.csv", "movies.csv"), ("rating.csv", "movie.csv")])
+def test_quoted_cells_and_times_as_texts_as_kaggle_has_them(tmp_path: Path, names: tuple[str, str]) -> None:
+    header = '"userId","movieId","rating","timestamp"\r\n'
+    ratings = header + '1,2,3.5,"2005-04-02 23:53:47"\r\n1,29,4,2005-04-02 23:31:16\r\n'
+    (tmp_path / names[0]).write_text(ratings, "utf-8", newline="")
+    movies = '"movieId","title","genres"\r\n2,"Jum (1995)","Adventure|Fantasy"\r\n29,"City, The (1995)","Drama"\r\n'
+    (tmp_path / names[1]).write_text(movies, "utf-8", newline="")
+    source = movielens_layouts.read(tmp_path)
+    assert source.ratings.seconds.tolist() == [1112486027, 1112484676]
+    assert source.ratings.values.tolist() == [3.5, 4.0]
+    assert [title.title for title in source.titles] == ["Jum (1995)", "City, The (1995)"]
+
+
+def test_other_columns_are_pointed_at_the_commands_that_read_them(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("user,book,rating\n1,2,3\n", "utf-8")
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n2,A,B\n", "utf-8")
+    with pytest.raises(InputError, match="`replay catalogue` and `replay interactions`"):
+        movielens.read(tmp_path)

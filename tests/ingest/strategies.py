@@ -9,7 +9,25 @@ from typing import Any
 from hypothesis import strategies as st
 from tests.ingest.corpus import JSON_DOCUMENTS, NO_JSON_DOCUMENTS
 
-from nextreel.events.contract import EVENT_TYPES, FIELDS
+from nextreel.events.contract import (
+    ENTRIES_MAX,
+    ENTRY_CHARACTERS_MAX,
+    EVENT_TYPES,
+    FIELDS,
+    ID_CHARACTERS_MAX,
+    TEXT_CHARACTERS_MAX,
+)
+
+#: Texts and lists at the contract's bounds and one beyond, in one byte a character and in four; and texts with U+0000.
+BOUNDS = st.sampled_from(
+    [
+        *(c * n for c in "x🎬" for most in (ID_CHARACTERS_MAX, ENTRY_CHARACTERS_MAX, TEXT_CHARACTERS_MAX)
+          for n in (most, most + 1)),
+        "\0", "a\0b", "\0" * 300,
+        *([entry] * n for entry in ("Drama", "n/a") for n in (ENTRIES_MAX, ENTRIES_MAX + 1)),
+        *([["Drama", text] for text in ("x" * ENTRY_CHARACTERS_MAX, "🎬" * (ENTRY_CHARACTERS_MAX + 1), "a\0b")]),
+    ]
+)  # fmt: skip
 
 #: Any JSON at all, NaN and lone surrogates included.
 JSON = st.recursive(
@@ -18,7 +36,8 @@ JSON = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(["n/a", "", "rate"]),
+    | st.sampled_from(["n/a", "", "rate"])
+    | BOUNDS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )

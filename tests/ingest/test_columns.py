@@ -8,14 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.json as pj
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.ingest.strategies import JSON, TIMES
+from tests.ingest.strategies import BOUNDS, JSON, TIMES
 
+from nextreel.events.arrival import micros_of
 from nextreel.events.contract import EVENT_TYPES, FIELDS, MAX_MESSAGE_BYTES, EventType, event_schema
 from nextreel.events.encode import encode
 from nextreel.events.world import World, WorldConfig
@@ -53,7 +55,8 @@ def taken(
     values: list[bytes | None], event_type: EventType, latest: datetime | None = None
 ) -> dict[int, tuple[Any, ...]]:
     """Return what the columns accept, by position."""
-    accepted = accept(pa.array(values, pa.binary()), event_type, latest)
+    limits = None if latest is None else np.full(len(values), micros_of(latest))
+    accepted = accept(pa.array(values, pa.binary()), event_type, limits)
     if accepted is None:
         return {}
     assert accepted.columns.schema.names == event_schema(event_type).names
@@ -196,3 +199,26 @@ def test_columns_take_event_times_up_to_the_latest() -> None:
     times = [latest + timedelta(microseconds=m) for m in (-1, 0, 1)]
     values: list[bytes | None] = [spoil(orjson.loads(VALID["user"][0]), timestamp=t.isoformat()) for t in times]
     assert assert_agree(values, "user", latest).keys() == judged(values, "user", latest).keys() == {0, 1}
+
+
+@given(st.lists(st.tuples(st.sampled_from([f.name for f in FIELDS]), BOUNDS), min_size=1, max_size=6), st.data())
+def test_columns_and_rows_agree_on_bounds(changes: list[tuple[str, Any]], data: st.DataObject) -> None:
+    event_type = data.draw(st.sampled_from(EVENT_TYPES))
+    values: list[bytes | None] = [spoil(orjson.loads(VALID[event_type][0]), **{name: value}) for name, value in changes]
+    assert_agree([*VALID[event_type][:3], *values, *VALID[event_type][3:6]], event_type)
+
+
+@pytest.mark.parametrize("character", ["x", "é", "🎬"])
+def test_texts_at_their_bound_are_taken_in_columns(character: str) -> None:
+    text, events = character * 256, [orjson.loads(raw) for raw in VALID["movie"]]
+    lists = {"generos": [text * 4], "actores": [character] * 100}
+    values: list[bytes | None] = [spoil(event, id=text, titulo=text * 16, **lists) for event in events]
+    assert len(assert_agree(values, "movie")) == 60
+
+
+def test_each_message_has_a_latest_event_time_of_its_own() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    values = pa.array([spoil(orjson.loads(VALID["user"][0]), timestamp=moment.isoformat())] * 4, pa.binary())
+    accepted = accept(values, "user", micros_of(moment) + np.array([0, -1, 1, -1]))
+    assert accepted is not None
+    assert accepted.rows.tolist() == [0, 2]

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 from pyspark.sql import SparkSession
 from tests.ingest.ingesting import ingest
+from tests.kafka.deleting import delete_topic
 
 from nextreel.errors import DataLossError
 from nextreel.events.world import World, WorldConfig
@@ -85,8 +85,7 @@ def test_an_ingest_notices_that_its_topic_was_made_anew(spark: SparkSession, set
     producer.send(settings.kafka.users, world.events("user", 0, 20))
     producer.flush()
     ingest(spark, settings)
-    admin = AdminClient(settings.kafka.client_config)
-    admin.delete_topics([settings.kafka.users])[settings.kafka.users].result(20)
+    delete_topic(settings, settings.kafka.users)
     create_topics(settings.kafka)
     producer = EventProducer(settings.kafka)
     producer.send(settings.kafka.users, world.events("user", 0, 50))  # more than the checkpoint has seen

@@ -11,6 +11,7 @@ from operator import itemgetter
 from random import Random
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from confluent_kafka import KafkaError, Message, Producer
@@ -21,10 +22,11 @@ from tests.ingest.corpus import JSON_DOCUMENTS, NO_JSON_DOCUMENTS, TEXTS, TIMES
 from tests.ingest.ingesting import ingest, rows
 from tests.ingest.strategies import RECIPES, Recipe, spoilt
 
+from nextreel.events.arrival import latest_event_times, micros_of, moment_of
 from nextreel.events.contract import EVENT_TYPES, MAX_MESSAGE_BYTES, TABLES, EventType, Reason, fields_of
 from nextreel.events.encode import encode
 from nextreel.events.world import World, WorldConfig
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.topics import create_topics, topics_by_type
 from nextreel.lake.layout import QUARANTINE, SCHEMAS, Lake
 from nextreel.lake.place import Place
@@ -175,7 +177,8 @@ def differences(sent: dict[Place, Sent], lake: dict[str, list[dict[str, Any]]]) 
 def difference(message: Sent, table: str, row: dict[str, Any]) -> str:
     """Return what is wrong with the row that a message became; nothing where it is right."""
     try:
-        latest = latest_at(row["ingested_at"])
+        sent = -1 if row["kafka_timestamp"] is None else micros_of(row["kafka_timestamp"]) // 1000
+        (latest,) = map(moment_of, latest_event_times(np.array([sent]), row["ingested_at"], 900).tolist())
         event_type, values, _ = read(message.value, row["kafka_topic"], message.event_type, latest)
     except Rejected as rejected:
         expected = {"reason": rejected.reason, "detail": rejected.detail, "raw": message.value, "key": message.key}

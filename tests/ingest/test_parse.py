@@ -1,6 +1,9 @@
 """The parser: what it forgives, what it refuses and why, and that nothing at all makes it stop."""
 
+import bz2
+import gzip
 import json
+import lzma
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -31,9 +34,9 @@ from nextreel.ingest.consume import MESSAGES
 from nextreel.ingest.parse import Parsed, parse
 from nextreel.lake.layout import QUARANTINE, SCHEMAS
 
-#: Late enough for all event times that the contract knows to be of the past, or of the year to come.
-NOW = datetime(2099, 1, 31, 12, 30, tzinfo=UTC)
-SENT = datetime(2026, 1, 31, 12, 29, 59, 250_000, tzinfo=UTC)
+#: Late enough for all event times that the contract knows to be of the past.
+NOW = datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC)
+SENT = datetime(2099, 12, 31, 23, 59, 58, 250_000, tzinfo=UTC)
 TOPICS: dict[str, EventType] = {"u": "user", "m": "movie", "s": "series", "i": "interaction"}
 TOPIC_OF = {event_type: topic for topic, event_type in TOPICS.items()}
 
@@ -113,9 +116,9 @@ def test_headers_may_not_be_there() -> None:
     assert rejected.column("raw").to_pylist() == [b"{"]
 
 
-def one(value: bytes | None, topic: str = "u") -> tuple[str, dict[str, Any]]:
+def one(value: bytes | None, topic: str = "u", now: datetime = NOW) -> tuple[str, dict[str, Any]]:
     """Return the table and the row that one message becomes."""
-    parsed = parse(messages([value], topic), TOPICS, NOW)
+    parsed = parse(messages([value], topic), TOPICS, now)
     ((table, rows),) = parsed.tables.items()
     assert rows.schema == SCHEMAS[table]
     (row,) = rows.to_pylist()
@@ -228,7 +231,7 @@ def test_of_duplicate_keys_the_last_counts() -> None:
     assert (table, row["id"]) == ("users", "b")
 
 
-@pytest.mark.parametrize("text", ["\x00", "a\x00b", "\ufeff", "🎬", "\u202e", " ", "=1+1", "línea\nnueva", "NULL"])
+@pytest.mark.parametrize("text", ["\x01", "a\x7fb", "\ufeff", "🎬", "\u202e", " ", "=1+1", "línea\nnueva", "NULL"])
 def test_odd_text_is_kept_as_it_is(text: str) -> None:
     assert accepted(USER | {"nombre_usuario": text})["nombre_usuario"] == text
 
@@ -276,6 +279,14 @@ def test_bounds_are_included(name: str, value: float) -> None:
         (USER | {"generos": ["Drama", True]}, Reason.WRONG_TYPE, "generos[1]: expected a string, not a boolean"),
         (USER | {"id": 2**70}, Reason.WRONG_TYPE, "id: expected a string; a number this large cannot be read exactly"),
         (USER | {"generos": [["Drama"]]}, Reason.WRONG_TYPE, "generos[0]"),
+        (USER | {"id": "x" * 257}, Reason.TOO_LONG, "id: 257 characters; at most 256 are allowed"),
+        (INTERACTION | {"id_usuario": "🎬" * 257}, Reason.TOO_LONG, "id_usuario: 257 characters"),
+        (INTERACTION | {"id_contenido": "x" * 900_000}, Reason.TOO_LONG, "id_contenido: 900,000 characters"),
+        (MOVIE | {"titulo": "x" * 4_097}, Reason.TOO_LONG, "titulo: 4,097 characters; at most 4,096 are allowed"),
+        (MOVIE | {"generos": ["x" * 1_025]}, Reason.TOO_LONG, "generos[0]: 1,025 characters; at most 1,024"),
+        (MOVIE | {"generos": list(map(str, range(101)))}, Reason.TOO_LONG, "generos: 101 entries; at most 100"),
+        (USER | {"id": "a\0b"}, Reason.FORBIDDEN_CHARACTER, "id: U+0000 at character 2"),
+        (MOVIE | {"actores": ["a", "\0"]}, Reason.FORBIDDEN_CHARACTER, "actores[1]: U+0000 at character 1"),
         (USER | {"timestamp": True}, Reason.WRONG_TYPE, "timestamp: expected a string, not a boolean"),
         (USER | {"timestamp": 1_740_824_430}, Reason.BAD_TIMESTAMP, "'1740824430' is not ISO 8601"),
     ],
@@ -341,7 +352,7 @@ def test_an_event_on_a_topic_that_nobody_knows() -> None:
 
 @pytest.mark.parametrize(("size", "table"), [(MAX_MESSAGE_BYTES, "users"), (MAX_MESSAGE_BYTES + 1, QUARANTINE)])
 def test_the_largest_message(size: int, table: str) -> None:
-    empty = orjson.dumps(USER | {"pais": "@"})
+    empty = orjson.dumps(USER | {"unknown": "@"})
     raw = empty.replace(b"@", b"x" * (size - len(empty) + 1))
     assert len(raw) == size
     found, row = one(raw)
@@ -352,13 +363,39 @@ def test_the_largest_message(size: int, table: str) -> None:
         assert row["raw"] == raw
 
 
+_FRAME = b"\x00\x00\x00\x01\xf4"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason", "named"),
+    [
+        (_FRAME + orjson.dumps(USER), Reason.NOT_UTF8, "schema registry's frame (0x00 and schema id 500)"),
+        (b"\x00\x00\x00\x00\x07" + orjson.dumps(USER), Reason.NOT_JSON, "(0x00 and schema id 7)"),
+        (_FRAME + b"\x02\x04u1", Reason.NOT_UTF8, "Avro or Protobuf behind a schema registry's frame"),
+        (gzip.compress(orjson.dumps(USER)), Reason.NOT_UTF8, "looks like gzip"),
+        (bz2.compress(orjson.dumps(USER)), Reason.NOT_UTF8, "looks like bzip2"),
+        (lzma.compress(orjson.dumps(USER)), Reason.NOT_UTF8, "looks like xz"),
+        (pa.compress(orjson.dumps(USER), "zstd", asbytes=True), Reason.NOT_UTF8, "looks like zstd"),
+        (pa.compress(orjson.dumps(USER), "lz4", asbytes=True), Reason.NOT_UTF8, "looks like lz4"),
+        (b"\xff\x06\x00\x00sNaPpY\x01", Reason.NOT_UTF8, "looks like snappy"),
+        (b"\x82SNAPPY\x00\x00\x00\x00\x01", Reason.NOT_UTF8, "looks like snappy"),
+        (b"\xef\xbb\xbf" + orjson.dumps(USER), Reason.NOT_JSON, "a byte order mark"),
+        (orjson.dumps(USER).decode().encode("utf-16"), Reason.NOT_UTF8, "looks like UTF-16"),
+    ],
+)
+def test_the_detail_names_the_format_of_a_value_that_is_no_json(raw: bytes, reason: Reason, named: str) -> None:
+    table, row = one(raw)
+    assert (table, row["reason"], row["raw"]) == (QUARANTINE, reason, raw)
+    assert named in row["detail"]
+
+
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 @pytest.mark.parametrize(("reason", "break_it"), FAULTS)
 def test_every_fault_of_the_demonstration_gives_its_reason(
     event_type: EventType, reason: Reason, break_it: Any
 ) -> None:
     raw = break_it(EVENTS[event_type])
-    table, row = one(raw, TOPIC_OF[event_type])
+    table, row = one(raw, TOPIC_OF[event_type], datetime(2026, 3, 1, tzinfo=UTC))
     assert (table, row["reason"], row["raw"]) == (QUARANTINE, reason, raw)
 
 
@@ -451,24 +488,34 @@ def test_any_time_is_read_back(moment: datetime, minutes: int | None) -> None:
     assert accepted(USER | {"timestamp": moment.isoformat() + zone})["timestamp"] == utc
 
 
+def at_kafka_times(batch: pa.RecordBatch, times: list[datetime]) -> pa.RecordBatch:
+    field = MESSAGES.field("timestamp")
+    return batch.set_column(5, field, pa.array(times, field.type))
+
+
 @pytest.mark.parametrize("shape", [str, lambda text: text.replace("Z", "+00:00"), lambda text: text.replace("T", " ")])
 @pytest.mark.parametrize(
     ("text", "table"),
     [
-        ("2027-03-02T10:20:30Z", "users"),
-        ("2027-03-02T10:20:30.000001Z", QUARANTINE),
+        ("2026-03-01T10:35:30Z", "users"),
+        ("2026-03-01T10:35:30.000001Z", QUARANTINE),
         ("2098-01-01T00:00:00Z", QUARANTINE),
     ],
 )
 def test_an_event_of_the_far_future(text: str, table: str, shape: Callable[[str], str]) -> None:
     raw = orjson.dumps(USER | {"timestamp": shape(text)})
     neighbour = orjson.dumps(USER)
-    parsed = parse(messages([neighbour, raw, neighbour]), TOPICS, datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC))
+    arrived = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
+    batch = at_kafka_times(messages([neighbour, raw, neighbour]), [arrived] * 3)
+    parsed = parse(batch, TOPICS, arrived + timedelta(days=40))
     assert {name: rows.num_rows for name, rows in parsed.tables.items()} == Counter({"users": 2}) + Counter({table: 1})
     if table == QUARANTINE:
         (row,) = parsed.rejected.to_pylist()
         assert (row["reason"], row["raw"]) == (Reason.BAD_TIMESTAMP, raw)
-        assert row["detail"] == f"timestamp: {shape(text)!r} is over 366 days in the future"
+        assert row["detail"] == (
+            f"timestamp: {shape(text)!r} is later than 2026-03-01T10:35:30+00:00, which is "
+            "contract.max_clock_skew_seconds after the message arrived"
+        )
 
 
 def test_the_past_is_open() -> None:
@@ -528,7 +575,9 @@ def test_any_json_is_one_row_of_one_table(message: tuple[bytes, str]) -> None:
     assert table == TABLES[TOPICS[topic]] or (row["raw"] == raw and row["reason"] in set(Reason))
 
 
-_TEXT = st.text(min_size=1, max_size=12).filter(lambda t: t != "n/a")
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12).filter(
+    lambda t: t != "n/a"
+)
 _VALUES: dict[Kind, st.SearchStrategy[Any]] = {
     "string": _TEXT,
     "strings": st.lists(_TEXT, max_size=3),

@@ -182,7 +182,11 @@ def test_what_is_forbidden_at_the_last_moment_is_not_committed(
     assert committed_offsets(lake) == {}
 
 
-def test_spark_s_own_connector_is_refused_on_the_embedded_broker(spark: SparkSession, settings: Settings) -> None:
+def test_spark_s_own_connector_is_refused_on_the_embedded_broker(
+    spark: SparkSession, settings: Settings, embedded_bootstrap: str
+) -> None:
+    embedded = settings.kafka.model_copy(update={"bootstrap": embedded_bootstrap})
+    settings = settings.model_copy(update={"kafka": embedded})
     create_topics(settings.kafka)
     by_jvm = settings.model_copy(update={"ingest": settings.ingest.model_copy(update={"connector": "jvm"})})
     with pytest.raises(SettingsError, match="leaves messages of the embedded broker unread"):

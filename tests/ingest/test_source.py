@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxBytes, ReadMaxRows
 from pyspark.sql.types import StructType
+from tests.kafka.deleting import delete_topic
 
 from nextreel.errors import DataLossError, KafkaError, SettingsError
 from nextreel.ingest.consume import MESSAGES, KafkaRange, read_ranges
@@ -212,8 +212,7 @@ def test_partitions_that_are_added_are_read_from_their_start(
     stream = reader(ready, startingOffsets=starting)
     start = stream.initialOffset()
     assert start == {topic: {"0": 0, "1": 0}}
-    admin = AdminClient(ready.kafka.client_config)
-    admin.delete_topics([topic])[topic].result(20)
+    delete_topic(ready, topic)
     create_topics(ready.kafka.model_copy(update={"partitions": 4}))
     send(ready, topic, 3, [b"x"] * 5)
     send(ready, topic, 0, [b"x"] * 2)
@@ -346,8 +345,7 @@ def test_a_topic_made_anew_while_it_is_read_stops_the_stream(ready: Settings, mo
     send(ready, topic, 0, [b"x"] * 5)
     assert stream.initialOffset()[topic] == {"0": 0, "1": 0}
     assert stream.latestOffset({topic: {"0": 0}}, ReadAllAvailable()) == {topic: {"0": 5, "1": 0}}
-    admin = AdminClient(ready.kafka.client_config)
-    admin.delete_topics([topic])[topic].result(20)
+    delete_topic(ready, topic)
     create_topics(ready.kafka)
     send(ready, topic, 0, [b"x"] * 50)
     with pytest.raises(DataLossError, match=f"{topic} was deleted and made anew while it was read"):

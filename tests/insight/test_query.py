@@ -37,8 +37,8 @@ class Frames:
                      "directores": "director", "actores": "actor"}
         )  # fmt: skip
         deeds = pd.DataFrame(filling.events["interaction"])
-        deeds = deeds.sort_values(["kafka_timestamp", "kafka_partition", "kafka_offset"])
-        deeds = deeds.drop_duplicates("id", keep="last").rename(
+        deeds = deeds.sort_values(["timestamp", "kafka_timestamp", "porcentaje_visto", "dispositivo"])
+        deeds = deeds.drop_duplicates(["id_usuario", "id_contenido", "evento", "id"], keep="last").rename(
             columns={"id_usuario": "user", "id_contenido": "title", "evento": "verb", "dispositivo": "device"}
         )
         deeds["at"] = deeds["timestamp"].dt.tz_localize(None)
@@ -46,7 +46,7 @@ class Frames:
         known_titles = pd.DataFrame({"title": sorted({*titles["title"], *deeds["title"], *recommended["title"]})})
         self.users = known_users.merge(users, how="left", on="user")
         self.titles = known_titles.merge(titles, how="left", on="title")
-        rated = deeds[deeds["verb"] == "rate"].sort_values(["timestamp", "kafka_timestamp", "id"])
+        rated = deeds[deeds["verb"] == "rate"].sort_values(["timestamp", "kafka_timestamp", "id", "calificacion"])
         self.ratings = rated.drop_duplicates(["user", "title"], keep="last").rename(columns={"calificacion": "rating"})
         self.deeds, self.recommended = deeds, recommended
 

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from tests.kafka.deleting import delete_topic
 
 from nextreel.errors import KafkaError
 from nextreel.events.contract import EVENT_TYPES
@@ -43,8 +44,7 @@ def test_a_topic_that_is_made_anew_has_another_id(settings: Settings) -> None:
     assert all(first.values())
     assert first[kafka.users] != first[kafka.movies]
     assert topic_ids(config, [kafka.movies, kafka.users, kafka.users]) == first
-    admin = AdminClient(config)
-    admin.delete_topics([kafka.users])[kafka.users].result(20)
+    delete_topic(settings, kafka.users)
     create_topics(kafka)
     again = topic_ids(config, first)
     assert again[kafka.users] not in ("", first[kafka.users])

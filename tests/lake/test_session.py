@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from tests.processes import child, listening, tree
 
 from nextreel.errors import NextreelError, SparkError
-from nextreel.java import find_java
+from nextreel.java import find_java, properties
 from nextreel.lake import jvm, session
 from nextreel.lake.session import spark_session
 from nextreel.locks import opened, taken
@@ -161,7 +161,7 @@ def test_archives_that_nobody_will_finish_go(tmp_path: Path) -> None:
 def test_its_settings_reach_it_as_they_were_given(spark: SparkSession, tmp_path: Path) -> None:
     given = {"spark.hadoop.secret.key": 'not for "ps": \\ü=1 €𝄞', "spark.hadoop.a key:": " #!", "spark.empty": ""}
     written = tmp_path / "properties"
-    written.write_text(jvm.properties(given), "ascii")
+    written.write_text(properties(given), "ascii")
     assert spark.sparkContext._jvm is not None
     java = spark.sparkContext._jvm.java
     found = java.util.Properties()

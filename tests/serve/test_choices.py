@@ -9,7 +9,8 @@ import pytest
 from nextreel.errors import ModelError
 from nextreel.model.rank import Catalogue
 from nextreel.serve import ranked
-from nextreel.serve.choices import OFFERED, Choice, Choices, marks
+from nextreel.serve.arrivals import Arrivals
+from nextreel.serve.choices import NO_MARKS, Choice, Choices, marks
 from nextreel.serve.ids import Ids
 from nextreel.serve.ranked import Ranked
 
@@ -57,16 +58,16 @@ def test_choices_are_those_of_plain_sets_while_titles_change(n_known: int) -> No
     )
     # What is not offered has no other marks: it is not in the catalogue.
     catalogue = Catalogue.of(rng.standard_normal((n_known, 3)).astype(np.float32))
-    choices = Choices(catalogue, table)
-    has = {row: marks(*said[row]) if said[row][0] is not None else set() for row in said}
+    choices = Choices(catalogue, table, Arrivals(n_known))
+    has = {row: marks(*said[row]) if said[row][0] is not None else NO_MARKS for row in said}
     for row in (r for r in said if said[r][0] is None):  # the table's other columns are those of no card
-        choices.change(row, marks(*said[row]), set())
+        choices.change(row, marks(*said[row]), NO_MARKS)
     for _ in range(150):
         row = int(rng.integers(0, n_known + 80))
         kind, genres, age = drawn(rng)
         said[row] = (kind or "movie", genres, age)
         after = marks(*said[row])
-        choices.change(row, has.get(row, set()), after)
+        choices.change(row, has.get(row, NO_MARKS), after)
         has[row] = after
     rows = np.arange(n_known + 100)
     for choice in CHOICES:
@@ -74,7 +75,7 @@ def test_choices_are_those_of_plain_sets_while_titles_change(n_known: int) -> No
         plain = [row for row in rows.tolist() if row in said and fits(choice, said[row])]
         assert chosen.rows().tolist() == plain
         assert np.flatnonzero(chosen.allows(rows)).tolist() == plain
-    assert [row for row in rows.tolist() if choices.has(row, OFFERED)] == choices.chosen(Choice()).rows().tolist()
+    assert [row for row in rows.tolist() if choices.is_offered(row)] == choices.chosen(Choice()).rows().tolist()
 
 
 @pytest.mark.parametrize("ahead", [5, 1_000])
@@ -90,7 +91,7 @@ def test_an_order_is_that_of_a_plain_sort_however_far_one_looks(ahead: int, monk
             "age_rating": pa.nulls(n, pa.string()),
         }
     )
-    choices = Choices(Catalogue.of(rng.standard_normal((n, 3)).astype(np.float32)), table)
+    choices = Choices(Catalogue.of(rng.standard_normal((n, 3)).astype(np.float32)), table, Arrivals(n))
     before = Ranked(values + rng.random(n), places)
     order = Ranked(values, places, before)
     exclude = np.sort(rng.choice(n, 30, replace=False))

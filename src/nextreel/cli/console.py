@@ -68,11 +68,12 @@ def parse_rate(text: str) -> float | None:
     return rate
 
 
-def until_interrupted() -> None:
-    """Wait for Ctrl-C."""
+def until_interrupted(check: Callable[[], None] = lambda: None) -> None:
+    """Wait for Ctrl-C, and call ``check`` every second, which raises if there is nothing left to wait for."""
     try:
         while True:
-            time.sleep(3600)
+            time.sleep(1.0)
+            check()
     except KeyboardInterrupt:
         pass
 

@@ -9,7 +9,7 @@ import click
 
 from nextreel.cli.console import Load, parse_rate, status_line, until_interrupted
 from nextreel.events.contract import EVENT_TYPES, TABLES, EventType
-from nextreel.settings import KafkaSettings
+from nextreel.settings import KafkaSettings, Settings
 
 #: Kafka's own, at which every command asks unless it is told otherwise.
 _PORT = 9092
@@ -27,18 +27,42 @@ _TYPES: dict[str, EventType] = {TABLES[e]: e for e in EVENT_TYPES}
     default=0,
     help="Port on 127.0.0.1; by default 9092 where it is free, else a free one.",
 )
+@click.option("--apache", is_flag=True, help="Run Apache Kafka: its topics, in <home>/kafka, outlive a restart.")
 @click.pass_obj
-def broker(load: Load, port: int) -> None:
-    """Run the embedded Kafka-compatible broker until Ctrl-C. It keeps nothing across a restart."""
+def broker(load: Load, port: int, apache: bool) -> None:
+    """Run a broker for this machine until Ctrl-C: by default the embedded one, which keeps nothing across a restart.
+
+    --apache needs Java 17 or newer, and either Maven, which fetches Apache Kafka's JARs once (44 MB), or the setting
+    kafka.distribution.
+    """
+    from nextreel.kafka.apache import apache_broker
     from nextreel.kafka.broker import embedded_broker, is_free
 
-    load()
+    settings = load()
     wanted = port or (_PORT if is_free(_PORT) else 0)
     if not wanted:
         click.echo(f"port {_PORT} is taken: commands that are not told of this broker ask whoever is there", err=True)
-    with embedded_broker(wanted) as bootstrap:
-        click.echo(f"listening on {bootstrap}; elsewhere: export NEXTREEL_KAFKA_BOOTSTRAP={bootstrap}")
-        until_interrupted()
+    if not apache:
+        with embedded_broker(wanted) as bootstrap:
+            _say_where(bootstrap)
+            until_interrupted()
+        return
+    say_that_maven_fetches(settings)
+    with apache_broker(settings, wanted) as running:
+        _say_where(running.bootstrap)
+        until_interrupted(running.check_running)
+
+
+def _say_where(bootstrap: str) -> None:
+    click.echo(f"listening on {bootstrap}; elsewhere: export NEXTREEL_KAFKA_BOOTSTRAP={bootstrap}")
+
+
+def say_that_maven_fetches(settings: Settings) -> None:
+    """Say that a start of Apache Kafka takes longer this time."""
+    from nextreel.kafka.jars import KAFKA_VERSION, kafka_jars
+
+    if kafka_jars(settings) is None:
+        click.echo(f"fetching Apache Kafka {KAFKA_VERSION} with Maven, once (44 MB) …", err=True)
 
 
 @click.command()

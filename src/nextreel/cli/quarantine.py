@@ -141,7 +141,8 @@ def replay(ctx: click.Context, /, **given: Any) -> None:
             refusals.append(_told(refusal))
 
     settings = ctx.obj()
-    run = Replay(_lake(ctx.obj), settings.kafka, selection, given["file"], given["anyway"], told)
+    skew = settings.contract.max_clock_skew_seconds
+    run = Replay(_lake(ctx.obj), settings.kafka, selection, given["file"], given["anyway"], told, skew)
     outcome = run.plan() if given["dry_run"] else _replayed(run.run)
     if given["as_json"]:
         click.echo(json.dumps(_as_dict(outcome, given["dry_run"], refusals), indent=2))

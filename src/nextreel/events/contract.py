@@ -1,9 +1,10 @@
 """The wire contract, declared once.
 
 Spark's schema, the validators, the encoders and the documentation are all made from ``FIELDS``. Messages are
-JSON, UTF-8, one event each, keyed by ``id``. Names on the wire are Spanish, as the original system defines them.
+JSON, UTF-8, one event each, keyed by `KEY_FIELD`. Names on the wire are Spanish, as the original system defines them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -24,6 +25,9 @@ TABLES: dict[EventType, str] = {
     "interaction": "interactions",
 }
 
+#: The field whose value is a message's key: all events of a user, and all of a title, are in one partition in order.
+KEY_FIELD: dict[EventType, str] = {"user": "id", "movie": "id", "series": "id", "interaction": "id_usuario"}
+
 #: What producers write into a field that does not apply, whatever its declared type: it means null.
 NOT_APPLICABLE = "n/a"
 
@@ -32,12 +36,18 @@ RATING_MIN, RATING_MAX = 0.5, 5.0
 #: A message larger than this is quarantined unread.
 MAX_MESSAGE_BYTES = 1_000_000
 
-#: Event times outside these years are taken for mistakes: seconds read as milliseconds, a clock never set.
-YEAR_MIN, YEAR_MAX = 1900, 2100
+#: Bounds of what a message may hold: characters (code points) of an id, of another text and of a list's entry, and
+#: entries of a list. A list's entries, joined for a CSV file, stay below the 131,072 characters of a cell that
+#: Python's csv module reads.
+ID_CHARACTERS_MAX, TEXT_CHARACTERS_MAX, ENTRY_CHARACTERS_MAX, ENTRIES_MAX = 256, 4_096, 1_024, 100
 
-#: So are those that lie further ahead than this of the moment of arrival. The past is open: replays and simulated
-#: worlds begin where they like, and the newest event of an id counts, so that one of the far future would for ever.
-FUTURE_DAYS_MAX = 366
+#: No text holds this character: CSV readers, C libraries and databases end or refuse a text at it.
+NUL = "\0"
+
+#: Event times outside these years are taken for mistakes: seconds read as milliseconds, a clock never set.
+#: `nextreel.events.arrival` bounds how far ahead of its message's arrival an event time may be. The past is open:
+#: replays and simulated worlds begin where they like.
+YEAR_MIN, YEAR_MAX = 1900, 2100
 
 #: Age ratings (MPA for films, TV Parental Guidelines for television) in order of maturity.
 MATURITY: dict[str, int] = {
@@ -72,6 +82,8 @@ class Reason(StrEnum):
     MISSING_FIELD = "missing field"
     WRONG_TYPE = "wrong type"
     OUT_OF_RANGE = "out of range"
+    TOO_LONG = "too long"
+    FORBIDDEN_CHARACTER = "forbidden character"
     BAD_TIMESTAMP = "bad timestamp"
 
 
@@ -94,11 +106,12 @@ EXPLAINED: dict[Reason, Explained] = {
         "send ids and names, not documents or pictures",
     ),
     Reason.NOT_UTF8: Explained(
-        "some bytes are not UTF-8: Latin-1, UTF-16 or compressed data",
-        "let the producer encode as UTF-8",
+        "some bytes are not UTF-8: Latin-1, UTF-16 or compressed data; the detail names a format that it recognises",
+        "configure the producer to send plain JSON in UTF-8; compression belongs into `compression.type`",
     ),
     Reason.NOT_JSON: Explained(
-        "the value is not one JSON document (RFC 8259): cut off, single quotes, NaN, a byte order mark, two documents",
+        "the value is not one JSON document (RFC 8259): cut off, single quotes, NaN, a byte order mark, two documents, "
+        "more than 1,024 levels deep, or behind the frame of a schema registry, which the detail names",
         "let a JSON library write it, one document a message; an export can be edited and replayed",
     ),
     Reason.NOT_AN_OBJECT: Explained(
@@ -125,9 +138,18 @@ EXPLAINED: dict[Reason, Explained] = {
         "a number is beyond its bounds, or a text is none of those allowed",
         "correct the value; the detail names what is allowed",
     ),
+    Reason.TOO_LONG: Explained(
+        f"an id has more than {ID_CHARACTERS_MAX} characters, another text more than {TEXT_CHARACTERS_MAX:,}, a list "
+        f"more than {ENTRIES_MAX} entries, or an entry more than {ENTRY_CHARACTERS_MAX:,} characters",
+        "shorten the field that the detail names",
+    ),
+    Reason.FORBIDDEN_CHARACTER: Explained(
+        "a text holds U+0000, at which CSV readers and databases end or refuse a text",
+        "remove the character from the field that the detail names",
+    ),
     Reason.BAD_TIMESTAMP: Explained(
-        f"`timestamp` is not ISO 8601, or absurd: before {YEAR_MIN}, from {YEAR_MAX} on, or more than "
-        f"{FUTURE_DAYS_MAX} days after the message arrived. It would outlive every later event of its id",
+        f"`timestamp` is not ISO 8601, before {YEAR_MIN}, from {YEAR_MAX} on, or further ahead of the message's "
+        "arrival than `contract.max_clock_skew_seconds`: the event would count as the newest until then",
         "correct the producer's clock or its format (seconds since 1970 are not read)",
     ),
 }
@@ -138,7 +160,8 @@ class Field:
     """One field of the contract.
 
     ``types`` are the event types it belongs to, ``required`` those in which it may not be null; ``low`` and
-    ``high`` bound a number, both included; ``choices`` lists the only strings allowed.
+    ``high`` bound a number, both included; ``choices`` lists the only strings allowed. A string has at most
+    ``max_characters``, a list at most ``max_entries`` entries of ``max_characters`` each.
     """
 
     name: str
@@ -149,29 +172,40 @@ class Field:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    max_characters: int = TEXT_CHARACTERS_MAX
+    max_entries: int = ENTRIES_MAX
+
+
+def _id(name: str, doc: str, types: tuple[EventType, ...]) -> Field:
+    return Field(name, "string", doc, types, types, max_characters=ID_CHARACTERS_MAX)
+
+
+def _list(name: str, doc: str, types: tuple[EventType, ...]) -> Field:
+    return Field(name, "strings", doc, types, max_characters=ENTRY_CHARACTERS_MAX)
 
 
 _PROFILE: tuple[EventType, ...] = ("user", "movie", "series")
 
 FIELDS: tuple[Field, ...] = (
-    Field("id", "string", "identifies the user, title or interaction; the message key", required=EVENT_TYPES),
+    _id("id", "identifies the user, the title or, within user, title and evento, the interaction; "
+        "the key of users' and titles' messages", EVENT_TYPES),
     Field("type", "string", "the event's type", required=EVENT_TYPES, choices=EVENT_TYPES),
     Field("timestamp", "timestamp", "event time, ISO 8601; UTC where no zone is given", required=EVENT_TYPES),
     Field("titulo", "string", "title", TITLE_TYPES),
     Field("nombre_usuario", "string", "username", ("user",)),
     Field("fecha_suscripcion", "string", "subscription date", ("user",)),
-    Field("generos", "strings", "genres: preferred by the user, or the title's own", _PROFILE),
-    Field("directores", "strings", "directors: preferred, or the title's own", _PROFILE),
-    Field("actores", "strings", "actors: preferred, or the title's own", _PROFILE),
+    _list("generos", "genres: preferred by the user, or the title's own", _PROFILE),
+    _list("directores", "directors: preferred, or the title's own", _PROFILE),
+    _list("actores", "actors: preferred, or the title's own", _PROFILE),
     Field("clasificacion", "string", "age rating (PG-13, TV-MA): preferred, or the title's own", _PROFILE),
     Field("decada_lanzamiento", "string", "decade of release, as 1990s", TITLE_TYPES),
     Field("numero_temporadas", "string", "number of seasons", ("series",)),
     Field("numero_episodios", "string", "number of episodes", ("series",)),
-    Field("decadas_favoritas", "strings", "favourite decades", ("user",)),
+    _list("decadas_favoritas", "favourite decades", ("user",)),
     Field("pais", "string", "country", ("user",)),
     Field("grupo_edad", "string", "age group", ("user",)),
-    Field("id_usuario", "string", "the user who did it", ("interaction",), ("interaction",)),
-    Field("id_contenido", "string", "the title it was done with", ("interaction",), ("interaction",)),
+    _id("id_usuario", "the user who did it; the key of interactions' messages", ("interaction",)),
+    _id("id_contenido", "the title it was done with", ("interaction",)),
     Field(
         "evento", "string", "what was done", ("interaction",), ("interaction",), choices=tuple(Verb)
     ),
@@ -194,6 +228,30 @@ _ARROW: dict[Kind, pa.DataType] = {
 def fields_of(event_type: EventType) -> tuple[Field, ...]:
     """Return the contract's fields for one event type, in the contract's order."""
     return tuple(field for field in FIELDS if event_type in field.types)
+
+
+def text_fault(name: str, text: str, max_characters: int) -> tuple[Reason, str] | None:
+    """Return why a text breaks the contract's bounds, with a detail for people; None where it keeps to them."""
+    if len(text) > max_characters:
+        return Reason.TOO_LONG, f"{name}: {len(text):,} characters; at most {max_characters:,} are allowed"
+    if NUL in text:
+        return Reason.FORBIDDEN_CHARACTER, f"{name}: U+0000 at character {text.index(NUL) + 1:,}"
+    return None
+
+
+def list_fault(name: str, entries: Sequence[object], max_entries: int) -> tuple[Reason, str] | None:
+    """Return why a list has too many entries for the contract; None where it has not. Null entries count."""
+    if len(entries) > max_entries:
+        return Reason.TOO_LONG, f"{name}: {len(entries):,} entries; at most {max_entries:,} are allowed"
+    return None
+
+
+def value_fault(field: Field, value: str | Sequence[str]) -> tuple[Reason, str] | None:
+    """Return why a string or a list of strings breaks a field's bounds, as ingest says it; None where it does not."""
+    if isinstance(value, str):
+        return text_fault(field.name, value, field.max_characters)
+    faults = (text_fault(f"{field.name}[{i}]", text, field.max_characters) for i, text in enumerate(value))
+    return list_fault(field.name, value, field.max_entries) or next(filter(None, faults), None)
 
 
 def event_schema(event_type: EventType) -> pa.Schema:

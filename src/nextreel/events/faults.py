@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from nextreel.events.contract import Reason
+from nextreel.events.contract import ID_CHARACTERS_MAX, Reason
 
 Event = dict[str, Any]
 
@@ -34,7 +34,10 @@ FAULTS: tuple[tuple[Reason, Callable[[Event], bytes]], ...] = (
     (Reason.MISSING_FIELD, _without("id")),
     (Reason.MISSING_FIELD, _with(timestamp="n/a")),
     (Reason.WRONG_TYPE, _with(id={"$oid": "507f1f77bcf86cd799439011"})),
+    (Reason.TOO_LONG, _with(id="x" * (ID_CHARACTERS_MAX + 1))),
+    (Reason.FORBIDDEN_CHARACTER, _with(id="a\0b")),
     (Reason.BAD_TIMESTAMP, _with(timestamp="yesterday")),
+    (Reason.BAD_TIMESTAMP, _with(timestamp="2099-12-31T23:59:59Z")),
     (Reason.BAD_TIMESTAMP, _with(timestamp="0001-01-01T00:00:00Z")),
 )
 

@@ -1,6 +1,7 @@
-"""The three layouts in which MovieLens data sets are published, read into arrays.
+"""The layouts in which MovieLens data sets are published, read into arrays.
 
     ratings.csv  movies.csv               latest, latest-small, 20M, 25M, 32M   comma, a header, UTF-8
+    rating.csv   movie.csv                20M as Kaggle has it                  the same; quoted, times as texts
     ratings.dat  movies.dat  [users.dat]  1M (with users.dat), 10M (without)    "::", Latin-1 or UTF-8
     u.data       u.item      [u.user]     100K, and u.genre where present       tab and "|", Latin-1
 
@@ -39,9 +40,11 @@ _AGE_GROUPS = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56+")
 _RATINGS_HEADER = "userId,movieId,rating,timestamp"
 _MOVIES_HEADER = ["movieId", "title", "genres"]
 
+_TIME_TEXT = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d"
 _LARGEST_ID = 2**31 - 1
 _LAST_SECOND = 253_402_300_799  # the end of the year 9999
 _MAX_SHOWN = 8
+_OTHER_FILES = "Files with other columns are read by `replay catalogue` and `replay interactions` (docs/data.md)"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Source(NamedTuple):
 
 
 def read(directory: Path) -> Source:
-    """Read ``directory``, in whichever of the three layouts it is.
+    """Read ``directory``, in whichever of the layouts it is.
 
     Raises InputError if it is in none of them, or if a file in it is empty or malformed.
     """
@@ -93,7 +96,7 @@ def read(directory: Path) -> Source:
 def layout_of(directory: Path) -> Callable[[Path], Source]:
     """Return what reads ``directory``, by the names of the files in it; nothing is read yet.
 
-    Raises InputError if it is in none of the three layouts.
+    Raises InputError if it is in none of the layouts.
     """
     for names, read_layout in _LAYOUTS.items():
         if all((directory / name).is_file() for name in names):
@@ -101,7 +104,7 @@ def layout_of(directory: Path) -> Callable[[Path], Source]:
     looked_for = ", or ".join(" with ".join(names) for names in _LAYOUTS)
     raise InputError(
         f"{directory} is not a MovieLens data set: looked for {looked_for}; found {_contents(directory)}. "
-        "Give the directory that an archive from https://grouplens.org/datasets/movielens/ unpacks to."
+        f"Give the directory that an archive from https://grouplens.org/datasets/movielens/ unpacks to. {_OTHER_FILES}."
     )
 
 
@@ -114,12 +117,19 @@ def _contents(directory: Path) -> str:
 
 
 def _read_csv(directory: Path) -> Source:
-    path = directory / "ratings.csv"
+    return _read_csv_files(directory / "ratings.csv", directory / "movies.csv")
+
+
+def _read_kaggle(directory: Path) -> Source:
+    return _read_csv_files(directory / "rating.csv", directory / "movie.csv")
+
+
+def _read_csv_files(path: Path, movies: Path) -> Source:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = file.readline().rstrip("\r\n")
-    if header != _RATINGS_HEADER and path.stat().st_size:
-        _refuse(path, 1, f"the header is {header!r}, not {_RATINGS_HEADER!r}")
-    titles = _read_titles(directory / "movies.csv", _movies_csv)
+    if header.replace('"', "") != _RATINGS_HEADER and path.stat().st_size:
+        _refuse(path, 1, f"the header is {header!r}, not {_RATINGS_HEADER!r}. {_OTHER_FILES}")
+    titles = _read_titles(movies, _movies_csv)
     return Source(titles, _read_ratings(path, ",", header_lines=1), {})
 
 
@@ -137,6 +147,7 @@ def _read_u(directory: Path) -> Source:
 
 _LAYOUTS: dict[tuple[str, str], Callable[[Path], Source]] = {
     ("ratings.csv", "movies.csv"): _read_csv,
+    ("rating.csv", "movie.csv"): _read_kaggle,
     ("ratings.dat", "movies.dat"): _read_dat,
     ("u.data", "u.item"): _read_u,
 }
@@ -155,7 +166,9 @@ def _read_ratings(path: Path, separator: str, header_lines: int = 0) -> Ratings:
 
 def _parse_ratings(path: Path, separator: str, header_lines: int) -> pa.Table:
     """Return columns user, movie (int32), value (float64) and seconds (int64), checked: none is null."""
-    cells = {"user": pa.int32(), "movie": pa.int32(), "value": pa.float64(), "seconds": pa.int64()}
+    has_texts = separator == "," and _has_times_as_texts(path)
+    time = pa.timestamp("s") if has_texts else pa.int64()
+    cells = {"user": pa.int32(), "movie": pa.int32(), "value": pa.float64(), "seconds": time}
     # Arrow separates by one character: "::" is ":" around columns that must be empty.
     gaps = {f"gap{place}": pa.null() for place in range(1, 4)}
     names = ["user", "gap1", "movie", "gap2", "value", "gap3", "seconds"] if separator == "::" else list(cells)
@@ -165,9 +178,11 @@ def _parse_ratings(path: Path, separator: str, header_lines: int) -> pa.Table:
         table = pacsv.read_csv(
             str(path),
             pacsv.ReadOptions(column_names=names, skip_rows=header_lines, block_size=1 << 23),
-            pacsv.ParseOptions(delimiter=separator[0], quote_char=False),
+            pacsv.ParseOptions(delimiter=separator[0], quote_char='"' if separator == "," else False),
             pacsv.ConvertOptions(column_types=cells | gaps, null_values=[""]),
         ).select(list(cells))
+        if has_texts:
+            table = table.set_column(3, "seconds", table["seconds"].cast(pa.int64()))
     except pa.ArrowInvalid as error:
         _refuse_ratings(path, separator, header_lines, str(error))
     if not table.num_rows:
@@ -181,6 +196,13 @@ def _parse_ratings(path: Path, separator: str, header_lines: int) -> pa.Table:
     ):
         _refuse_ratings(path, separator, header_lines, "a cell is empty or out of range")
     return table
+
+
+def _has_times_as_texts(path: Path) -> bool:
+    """Tell whether times are written as 2005-04-02 23:53:47, by the first rating."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        file.readline()
+        return re.fullmatch(_TIME_TEXT, file.readline().rpartition(",")[2].strip().strip('"')) is not None
 
 
 def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -202,14 +224,19 @@ def _refuse_ratings(path: Path, separator: str, header_lines: int, reason: str) 
             if number <= header_lines or not text:
                 continue
             blank = False
-            if not _is_rating(text.split(separator)):
+            cells = [cell.strip('"') for cell in text.split(separator)] if separator == "," else text.split(separator)
+            if not _is_rating(cells):
                 wanted = separator.join(("user id", "movie id", "rating", "seconds since 1970"))
                 _refuse(path, number, f"{text[:80]!r} is not {wanted!r}, all of them numbers")
     _refuse(path, None, "there are no ratings in it" if blank else reason)
 
 
 def _is_rating(cells: list[str]) -> bool:
-    if len(cells) != 4 or not all(re.fullmatch(r"\s*\d+\s*", cells[i], re.ASCII) for i in (0, 1, 3)):
+    if len(cells) != 4 or not all(re.fullmatch(r"\s*\d+\s*", cells[i], re.ASCII) for i in (0, 1)):
+        return False
+    if re.fullmatch(_TIME_TEXT, cells[3]):
+        cells = [*cells[:3], "0"]
+    elif not re.fullmatch(r"\s*\d+\s*", cells[3], re.ASCII):
         return False
     try:
         finite = math.isfinite(float(cells[2]))

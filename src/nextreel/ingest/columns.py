@@ -18,10 +18,12 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 from numpy.typing import NDArray
 
+from nextreel.events.arrival import Micros
 from nextreel.events.contract import (
     FIELDS,
     MAX_MESSAGE_BYTES,
     NOT_APPLICABLE,
+    NUL,
     YEAR_MAX,
     YEAR_MIN,
     EventType,
@@ -74,16 +76,16 @@ class Accepted:
     unknown_fields: Counter[str] = field(default_factory=Counter)
 
 
-def accept(values: pa.BinaryArray, event_type: EventType, latest: datetime | None = None) -> Accepted | None:
+def accept(values: pa.BinaryArray, event_type: EventType, latest: Micros | None = None) -> Accepted | None:
     """Take the messages of one topic that keep to the contract; None where there are none.
 
-    Those of event times after ``latest`` (None: whenever) are left to the rows.
+    ``latest`` (n,) are the messages' last event times in microseconds since 1970; later ones are left to the rows.
     """
     parts = []
     rows = np.flatnonzero(_plausible(values))
     columns = {f.name: _CONTRACT[f.name] for f in fields_of(event_type)}
     for read in _Block(values, rows, columns, _Reads(len(rows))).parts():
-        part = _checked(read.rows, read.columns, event_type, latest)
+        part = _checked(read.rows, read.columns, event_type, None if latest is None else latest[read.rows])
         parts.append(_counted(part, values) if read.has_more else part)
     parts = [part for part in parts if len(part.rows)]
     if not parts:
@@ -255,7 +257,7 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
-def _checked(rows: Rows, read: pa.Table, event_type: EventType, latest: datetime | None) -> Accepted:
+def _checked(rows: Rows, read: pa.Table, event_type: EventType, latest: Micros | None) -> Accepted:
     """Check each column and keep the rows of which nothing is in doubt."""
     ok = np.ones(len(rows), np.bool_)
     columns = {}
@@ -266,7 +268,7 @@ def _checked(rows: Rows, read: pa.Table, event_type: EventType, latest: datetime
             ok &= columns[f.name].is_valid().to_numpy(zero_copy_only=False)
     ok &= _true(pc.equal(columns["type"], event_type))
     if latest is not None:
-        ok &= _true(pc.less_equal(columns["timestamp"], pa.scalar(latest, _MOMENT)))
+        ok &= _true(pc.less_equal(columns["timestamp"].cast(pa.int64()), pa.array(latest)))
     if event_type == "interaction":
         rated = _true(pc.equal(columns["evento"], Verb.RATE.value))
         ok &= ~rated | columns["calificacion"].is_valid().to_numpy(zero_copy_only=False)
@@ -279,7 +281,7 @@ def _text(f: Field, given: pa.Array) -> tuple[pa.Array, Mask | bool]:
         given = given.cast(_STRING)
     values = _without_nulls(given)
     if not f.choices:
-        return values, True
+        return values, _within_bounds(values, f.max_characters)
     allowed = pc.is_in(values, pa.array(f.choices))
     return values, _true(allowed) | ~values.is_valid().to_numpy(zero_copy_only=False)
 
@@ -292,20 +294,35 @@ def _without_nulls(given: pa.StringArray) -> pa.StringArray:
     return pc.if_else(pc.is_in(given, _NULLS), pa.scalar(None, _STRING), given)
 
 
-def _texts(_: Field, given: pa.Array) -> tuple[pa.Array, Mask | bool]:
+def _within_bounds(texts: pa.StringArray, max_characters: int) -> Mask | bool:
+    """Return which texts are short enough and without U+0000 (null is); True where all are."""
+    fine: Mask | bool = True
+    length = pc.binary_length(texts)
+    if (pc.max(length).as_py() or 0) > max_characters:  # no text has more characters than bytes
+        fine = ~_true(pc.greater(pc.utf8_length(texts), max_characters))
+    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
+    if len(data) and not data.min():
+        fine &= ~_true(pc.match_substring(texts, NUL))
+    return fine
+
+
+def _texts(f: Field, given: pa.Array) -> tuple[pa.Array, Mask | bool]:
     if given.type == _STRING:
         return pa.nulls(len(given), _STRINGS), _no_value(given)
-    items = given.flatten()
+    items, lengths = given.flatten(), pc.fill_null(given.value_lengths(), 0).to_numpy(zero_copy_only=False)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    fine, items_fine = lengths <= f.max_entries, _within_bounds(items, f.max_characters)
+    if not np.all(items_fine):
+        fine[ends.searchsorted(np.flatnonzero(~np.asarray(items_fine)), side="right") - 1] = False
     kept = _without_nulls(items)
     if not kept.null_count:
-        return given, True
+        return given, fine
     valid = kept.is_valid().to_numpy(zero_copy_only=False)
     before = np.concatenate([[0], np.cumsum(valid)])
-    ends = np.concatenate([[0], np.cumsum(pc.fill_null(given.value_lengths(), 0).to_numpy(zero_copy_only=False))])
     offsets = pa.array(
         before[ends].astype(np.int32), mask=np.append(given.is_null().to_numpy(zero_copy_only=False), False)
     )
-    return pa.ListArray.from_arrays(offsets, kept.drop_null()), True
+    return pa.ListArray.from_arrays(offsets, kept.drop_null()), fine
 
 
 def _number(f: Field, given: pa.Array) -> tuple[pa.Array, Mask | bool]:

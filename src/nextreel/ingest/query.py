@@ -131,10 +131,16 @@ def _staged(spark: SparkSession, settings: Settings, lake: Lake) -> DataFrame:
     """Return the topics as staged files: rows of `nextreel.ingest.source.STAGED`."""
     types = {topic: event_type for event_type, topic in topics_by_type(settings.kafka).items()}
     if settings.ingest.connector == "jvm":
-        root = lake.root
-        return read_topics(spark, settings).mapInArrow(lambda found: stage_messages(found, root, types), source.STAGED)
+        root, skew = lake.root, settings.contract.max_clock_skew_seconds
+        return read_topics(spark, settings).mapInArrow(
+            lambda found: stage_messages(found, root, types, skew), source.STAGED
+        )
     spark.dataSource.register(source.LakeSource)
-    options = _planned(spark, settings) | {"lake": str(lake.root), "eventTypes": json.dumps(types)}
+    options = _planned(spark, settings) | {
+        "lake": str(lake.root),
+        "eventTypes": json.dumps(types),
+        "maxClockSkewSeconds": str(settings.contract.max_clock_skew_seconds),
+    }
     return spark.readStream.format(source.LAKE_FORMAT).options(**options).load()
 
 

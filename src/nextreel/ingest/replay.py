@@ -1,7 +1,8 @@
 """The quarantine's messages sent again to their topics, as they are or edited, after what was wrong is right.
 
 They are judged anew by the contract as it is today, and go with their keys and headers and one header more, which names
-the message that they replace. What Kafka has acknowledged is recorded, and not sent a second time.
+the message that they replace; the key of an interaction is its user's id. What Kafka has acknowledged is recorded, and
+not sent a second time.
 """
 
 from collections import Counter
@@ -11,9 +12,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import orjson
+
 from nextreel.errors import InputError, KafkaError
-from nextreel.events.contract import EventType
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, latest_event_time
+from nextreel.events.contract import KEY_FIELD, EventType
+from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import topics_by_type
 from nextreel.lake.layout import Lake
@@ -58,7 +62,8 @@ class Replay:
     """Which messages to send again.
 
     ``selection`` is of the quarantine or, where there is one, of the edited export ``file``, which counts as it is now.
-    ``anyway`` sends also what the contract still rejects. ``told`` hears of each such message.
+    ``anyway`` sends also what the contract still rejects. ``told`` hears of each such message. ``max_skew_seconds`` is
+    `contract.max_clock_skew_seconds`.
     """
 
     lake: Lake
@@ -67,6 +72,7 @@ class Replay:
     file: Path | None = None
     anyway: bool = False
     told: Callable[[Refusal], None] = lambda _: None
+    max_skew_seconds: float = MAX_CLOCK_SKEW_SECONDS
 
     def plan(self) -> Outcome:
         """Return what `run` would do now; raises `InputError` for places and a file that it would not take."""
@@ -88,7 +94,7 @@ class Replay:
             sending: _Sending | None = None
             try:
                 for block in _blocks(chosen):
-                    sending = sending or _Sending(EventProducer(self.kafka), log, outcome)
+                    sending = sending or _Sending(EventProducer(self.kafka), log, outcome, self.kafka.interactions)
                     sending.send(block)
                     progress(outcome)
                 if sending is not None:
@@ -105,7 +111,8 @@ class Replay:
             if _is_replayed(message, replays):
                 outcome.already += 1
                 continue
-            refusal = judge(message, types.get(message.target), datetime.now(UTC))
+            latest = latest_event_time(datetime.now(UTC), self.max_skew_seconds)
+            refusal = judge(message, types.get(message.target), latest)
             if refusal is not None:
                 outcome.refused[refusal.reason] += 1
                 self.told(refusal)
@@ -121,13 +128,13 @@ class Replay:
         return filter(self.selection.has, read_export(self.file))
 
 
-def judge(message: Quarantined, expected: EventType | None, now: datetime) -> Refusal | None:
-    """Return why a message would go to quarantine if it came now; None where it would be accepted.
+def judge(message: Quarantined, expected: EventType | None, latest: datetime) -> Refusal | None:
+    """Return why a message would go to quarantine; None where it would be accepted.
 
-    ``expected`` is the event type that its topic carries.
+    ``expected`` is the event type that its topic carries, ``latest`` the last event time that it may have.
     """
     try:
-        read(message.value, message.target, expected, latest_at(now))
+        read(message.value, message.target, expected, latest)
     except Rejected as rejected:
         return Refusal(message, rejected.reason, rejected.detail)
     return None
@@ -177,8 +184,9 @@ def _blocks(chosen: Iterable[Quarantined]) -> Iterator[list[Quarantined]]:
 class _Sending:
     """Sends messages and records those that Kafka has acknowledged, whatever happens to the others or to us."""
 
-    def __init__(self, producer: EventProducer, log: ReplayLog, outcome: Outcome):
+    def __init__(self, producer: EventProducer, log: ReplayLog, outcome: Outcome, interactions: str):
         self._producer = producer
+        self._interactions = interactions
         self._log = log
         self._outcome = outcome
         self._acknowledged: list[Quarantined] = []
@@ -189,7 +197,8 @@ class _Sending:
             for message in block:
                 headers = [*message.headers, (REPLAY_HEADER, str(message.place).encode())]
                 acknowledged = partial(self._acknowledged.append, message)
-                self._producer.send_whole(message.target, message.key, message.value, headers, acknowledged)
+                key = self._key(message)
+                self._producer.send_whole(message.target, key, message.value, headers, acknowledged)
             self._producer.wait()
             if self._producer.delivery.unknown > 0:
                 raise KafkaError("Kafka has stopped answering; the same command goes on from there")
@@ -199,6 +208,19 @@ class _Sending:
     def end(self) -> None:
         """Raise `KafkaError` where some could not be delivered."""
         self._producer.flush()
+
+    def _key(self, message: Quarantined) -> bytes | None:
+        """Return the key to send: an interaction's user, whose events share a partition; otherwise the message's."""
+        if message.target != self._interactions or not message.value:
+            return message.key
+        try:
+            event = orjson.loads(message.value)
+        except orjson.JSONDecodeError:
+            return message.key
+        user = event.get(KEY_FIELD["interaction"]) if isinstance(event, dict) else None
+        if isinstance(user, int) and not isinstance(user, bool):  # the contract takes it for its text
+            user = str(user)
+        return user.encode() if isinstance(user, str) and user else message.key
 
     def _record(self) -> None:
         messages, self._acknowledged[:] = list(self._acknowledged), []

@@ -5,14 +5,13 @@ A bad message is data: it leaves with a `Reason` and what exactly was wrong.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from nextreel.events.contract import (
     EVENT_TYPES,
-    FUTURE_DAYS_MAX,
     MAX_MESSAGE_BYTES,
     NOT_APPLICABLE,
     YEAR_MAX,
@@ -23,6 +22,8 @@ from nextreel.events.contract import (
     Reason,
     Verb,
     fields_of,
+    list_fault,
+    text_fault,
 )
 
 #: What means null, whatever the field's type.
@@ -41,17 +42,33 @@ _ISO_8601 = re.compile(
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
+#: A schema registry's frame: a zero byte and the schema's id in four.
+_FRAME_BYTES = 5
+
+#: How values begin that producers compress or encode by themselves.
+_FORMATS = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"\xff\x06\x00\x00sNaPpY", "snappy"),
+    (b"\x82SNAPPY\x00", "snappy"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"Obj\x01", "an Avro file"),
+    (b"PAR1", "a Parquet file"),
+    (b"\xef\xbb\xbf", "UTF-8 behind a byte order mark"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+
 class Rejected(Exception):  # noqa: N818 (a verdict on data, never seen outside this module)
     """A message breaks the contract."""
 
     def __init__(self, reason: Reason, detail: str):
         self.reason = reason
         self.detail = detail
-
-
-def latest_at(arrival: datetime) -> datetime:
-    """Return the last event time that a message which arrives now may have."""
-    return arrival + timedelta(days=FUTURE_DAYS_MAX)
 
 
 def read(
@@ -68,7 +85,11 @@ def read(
         _check_interaction(record)
     if latest is not None and values[_TIMESTAMP[event_type]] > latest:
         given = _short(str(record["timestamp"]))
-        raise Rejected(Reason.BAD_TIMESTAMP, f"timestamp: {given} is over {FUTURE_DAYS_MAX} days in the future")
+        raise Rejected(
+            Reason.BAD_TIMESTAMP,
+            f"timestamp: {given} is later than {latest.isoformat(timespec='seconds')}, which is "
+            "contract.max_clock_skew_seconds after the message arrived",
+        )
     return event_type, values, record
 
 
@@ -83,11 +104,25 @@ def _decode(raw: bytes | None) -> dict[str, Any]:
         try:
             raw.decode("utf-8")
         except UnicodeDecodeError as undecodable:
-            raise Rejected(Reason.NOT_UTF8, f"byte {undecodable.start}: {undecodable.reason}") from None
-        raise Rejected(Reason.NOT_JSON, str(error)) from None
+            detail = f"byte {undecodable.start}: {undecodable.reason}"
+            raise Rejected(Reason.NOT_UTF8, _with_format(detail, raw)) from None
+        raise Rejected(Reason.NOT_JSON, _with_format(str(error), raw)) from None
     if not isinstance(record, dict):
         raise Rejected(Reason.NOT_AN_OBJECT, f"the message is {_json_type(record)}")
     return record
+
+
+def _with_format(detail: str, raw: bytes) -> str:
+    """Return a detail with the format that a value seems to have."""
+    if raw[:1] == b"\0" and len(raw) > _FRAME_BYTES and raw[_FRAME_BYTES:].lstrip()[:1] in (b"{", b"["):
+        schema = int.from_bytes(raw[1:_FRAME_BYTES], "big")
+        return f"{detail}; JSON behind a schema registry's frame (0x00 and schema id {schema:,}): send plain JSON"
+    for magic, name in _FORMATS:
+        if raw.startswith(magic):
+            return f"{detail}; the value looks like {name}"
+    if raw[:1] == b"\0" and len(raw) > _FRAME_BYTES:
+        return f"{detail}; the value looks like Avro or Protobuf behind a schema registry's frame: send plain JSON"
+    return detail
 
 
 def _event_type(record: dict[str, Any], expected: EventType | None, topic: str) -> EventType:
@@ -114,7 +149,13 @@ def _text(spec: Field, given: Any) -> str:
     text = _string(spec.name, given)
     if spec.choices and text not in spec.choices:
         raise Rejected(Reason.OUT_OF_RANGE, f"{spec.name}: {_short(text)}; allowed are {', '.join(spec.choices)}")
+    _refuse(text_fault(spec.name, text, spec.max_characters))
     return text
+
+
+def _refuse(fault: tuple[Reason, str] | None) -> None:
+    if fault is not None:
+        raise Rejected(*fault)
 
 
 def _string(name: str, given: Any) -> str:
@@ -130,7 +171,11 @@ def _string(name: str, given: Any) -> str:
 def _strings(spec: Field, given: Any) -> list[str]:
     if not isinstance(given, list):
         raise Rejected(Reason.WRONG_TYPE, f"{spec.name}: expected an array of strings, not {_json_type(given)}")
-    return [_string(f"{spec.name}[{i}]", item) for i, item in enumerate(given) if item not in NULLS]
+    _refuse(list_fault(spec.name, given, spec.max_entries))
+    entries = {i: _string(f"{spec.name}[{i}]", item) for i, item in enumerate(given) if item not in NULLS}
+    for i, text in entries.items():
+        _refuse(text_fault(f"{spec.name}[{i}]", text, spec.max_characters))
+    return list(entries.values())
 
 
 def _number(spec: Field, given: Any) -> float:

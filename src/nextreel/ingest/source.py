@@ -30,6 +30,7 @@ from pyspark.sql.streaming.datasource import (
 )
 
 from nextreel.errors import DataLossError, SettingsError
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS
 from nextreel.ingest.consume import PATIENCE_SECONDS, KafkaRange, read_ranges
 from nextreel.ingest.gaps import Gap, write_gap
 from nextreel.ingest.size import ASSUMED_BYTES, MeanSize
@@ -250,8 +251,9 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 class LakeSource(KafkaSource):
     """``spark.readStream.format("nextreel_lake")``: the same messages, but parsed and staged where they are read.
 
-    Of its own it takes ``lake`` (a directory) and ``eventTypes`` (JSON: each topic's event type), and its rows are
-    the staged files: a message does not travel to the JVM and back.
+    Of its own it takes ``lake`` (a directory), ``eventTypes`` (JSON: each topic's event type) and
+    ``maxClockSkewSeconds`` (the setting of the contract), and its rows are the staged files: a message does not travel
+    to the JVM and back.
     """
 
     @classmethod
@@ -279,6 +281,7 @@ class LakeStreamReader(KafkaStreamReader):
         self._lake = Path(lowered["lake"])
         self._size = MeanSize(Lake(self._lake).commits)
         self._event_types = json.loads(lowered["eventtypes"])
+        self._max_skew_seconds = _whole(lowered, "maxClockSkewSeconds", MAX_CLOCK_SKEW_SECONDS)
 
     def _message_bytes(self) -> float:
         return self._size.read()
@@ -290,15 +293,15 @@ class LakeStreamReader(KafkaStreamReader):
         """Stage the messages of one task and yield the files. Runs in a Spark task."""
         from nextreel.ingest.stage import stage_messages  # planning does not need what parsing does
 
-        yield from stage_messages(super().read(partition), self._lake, self._event_types)
+        yield from stage_messages(super().read(partition), self._lake, self._event_types, self._max_skew_seconds)
 
 
 def _highs(found: Watermarks) -> Offsets:
     return {t: {str(p): high for p, (_, high) in ps.items()} for t, ps in found.items()}
 
 
-def _whole(options: Mapping[str, str], name: str) -> int:
-    given = options.get(name.lower(), "0")
+def _whole(options: Mapping[str, str], name: str, default: int = 0) -> int:
+    given = options.get(name.lower(), str(default))
     if not (given.isascii() and given.isdigit()):
         raise SettingsError(f"{name} = {given!r}: a whole number, 0 for no limit")
     return int(given)

@@ -29,15 +29,18 @@ STAGED = pa.schema(
 
 
 def stage_messages(
-    messages: Iterator[pa.RecordBatch], root: Path, topics: Mapping[str, EventType]
+    messages: Iterator[pa.RecordBatch], root: Path, topics: Mapping[str, EventType], max_skew_seconds: float
 ) -> Iterator[pa.RecordBatch]:
-    """Write messages (the columns of Spark's Kafka source) as one file a table; yield the files as rows of `STAGED`."""
+    """Write messages (the columns of Spark's Kafka source) as one file a table; yield the files as rows of `STAGED`.
+
+    ``max_skew_seconds`` is `contract.max_clock_skew_seconds`.
+    """
     now = datetime.now(UTC)
     writers: dict[str, LakeWriter] = {}
     intake = Intake()
     try:
         for batch in messages:
-            parsed = parse(batch, topics, now)
+            parsed = parse(batch, topics, now, max_skew_seconds)
             intake.add(_intake(batch, parsed.unknown_fields.total()))
             for table, rows in parsed.tables.items():
                 if table not in writers:

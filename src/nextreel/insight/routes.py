@@ -10,11 +10,11 @@ from datetime import date
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
 
+import duckdb
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -25,9 +25,11 @@ from nextreel.insight.export import harmless
 from nextreel.insight.metrics import BY_NAME as METRIC
 from nextreel.insight.metrics import DIMENSION, METRICS, Metric
 from nextreel.insight.query import Answer, Filters
+from nextreel.insight.turns import Turns
 from nextreel.insight.views import BY_NAME, VIEWS, Chart
 from nextreel.serve.api import ERRORS, PROBLEM, Json
 from nextreel.serve.guard import role
+from nextreel.serve.problems import problem
 from nextreel.serve.schemas import Text
 
 STATIC = File(__file__).with_name("static")
@@ -118,8 +120,10 @@ class _Files(StaticFiles):
         return found
 
 
-def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) -> None:
-    """Add the dashboard to an app; streams to its page end when ``closing`` is set."""
+def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event, turns: Turns) -> None:
+    """Add the dashboard to an app; streams to its page end when ``closing`` is set, and questions take ``turns``."""
+    #: However many look at the pipeline, it is read once a second: what waits is short.
+    looks = Turns(1, 2 * _STREAMS)
     router = APIRouter(prefix="/v1/insight", tags=["insight"], dependencies=[role("read")], responses=ERRORS)
 
     @router.get("/definitions", response_model=dict[str, Any])
@@ -130,38 +134,34 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
     @router.get(
         "/views/{name}", response_model=dict[str, Any], responses={404: PROBLEM | {"description": "no such chart"}}
     )
-    def view(name: ViewName, asked: Annotated[_Viewed, Query()]) -> Json:
+    async def view(name: ViewName, asked: Annotated[_Viewed, Query()]) -> Json:
         """The figures of a view's charts, under filters."""
         try:
-            return Json(dashboard.view(name, asked.filters(), asked.chart))
+            return await turns.run(lambda: Json(dashboard.view(name, asked.filters(), asked.chart)))
         except KeyError as error:
             raise HTTPException(404, error.args[0]) from None
 
     @router.get("/figures", response_model=Figures, responses={200: {"content": {"text/csv": {}}}})
-    def figures(asked: Annotated[_Asked, Query()]) -> Response:
+    async def figures(asked: Annotated[_Asked, Query()]) -> Response:
         """Metrics by dimensions, under filters."""
         try:
-            answer = dashboard.ask(asked.metric, asked.by, asked.filters(), asked.limit)
+            return await turns.run(_figures, dashboard, asked)
         except ValueError as error:
             raise HTTPException(422, str(error)) from None
-        labels = dashboard.labels(answer)
-        if asked.format == "csv":
-            return Response(_csv(answer, labels), media_type="text/csv")
-        return Json({"columns": answer.columns, "rows": answer.rows, "labels": labels})
 
     @router.get("/choices/{dimension}", response_model=list[dict[str, str]])
-    def choices(
+    async def choices(
         dimension: DimensionName,
         q: Annotated[str, Query(max_length=200, description="what values contain")] = "",
         count: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> Json:
         """Values that a dimension has."""
-        return Json(dashboard.choices(dimension, q, count))
+        return await turns.run(lambda: Json(dashboard.choices(dimension, q, count)))
 
     @router.get("/pipeline", response_model=dict[str, Any])
-    def pipeline() -> Json:
+    async def pipeline() -> Json:
         """How the stream does: rates, lag, latency, quarantine, files."""
-        return Json(dashboard.pipeline())
+        return await looks.run(lambda: Json(dashboard.pipeline()))
 
     streams: set[object] = set()
 
@@ -178,7 +178,7 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
         async def told() -> AsyncIterator[bytes]:
             streams.add(own := object())
             try:
-                async for event in _changes(dashboard, closing, pipeline):
+                async for event in _changes(dashboard, closing, looks if pipeline else None):
                     yield event
             finally:
                 streams.discard(own)
@@ -187,6 +187,11 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
 
     app.include_router(router)
 
+    @app.exception_handler(duckdb.OutOfMemoryException)
+    async def too_large(request: Request, error: duckdb.OutOfMemoryException) -> Response:
+        detail = "The questions under way take more memory than insight.memory_megabytes. Filter, or ask again."
+        return problem(503, detail, {"Retry-After": "5"})
+
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> FileResponse:
         return FileResponse(STATIC / "index.html", headers=_PAGE)
@@ -194,7 +199,7 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event) 
     app.mount("/static", _Files(directory=STATIC))
 
 
-async def _changes(dashboard: Dashboard, closing: threading.Event, pipeline: bool) -> AsyncIterator[bytes]:
+async def _changes(dashboard: Dashboard, closing: threading.Event, looks: Turns | None) -> AsyncIterator[bytes]:
     known: Any = None
     beats = round(_PIPELINE_SECONDS / _BEAT_SECONDS)
     beat = 0
@@ -203,8 +208,8 @@ async def _changes(dashboard: Dashboard, closing: threading.Event, pipeline: boo
         if state != known:
             known = state
             yield _event("state", state)
-        if pipeline and beat % beats == 0:
-            yield _event("pipeline", await run_in_threadpool(dashboard.pipeline))
+        if looks is not None and beat % beats == 0:
+            yield await looks.run(lambda: _event("pipeline", dashboard.pipeline()))
         elif beat % 30 == 0:
             yield b": here\n\n"  # so that who has gone is noticed
         beat += 1
@@ -213,6 +218,15 @@ async def _changes(dashboard: Dashboard, closing: threading.Event, pipeline: boo
 
 def _event(name: str, data: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(data) + b"\n\n"
+
+
+def _figures(dashboard: Dashboard, asked: _Asked) -> Response:
+    """Return the answer to a question, as JSON or CSV."""
+    answer = dashboard.ask(asked.metric, asked.by, asked.filters(), asked.limit)
+    labels = dashboard.labels(answer)
+    if asked.format == "csv":
+        return Response(_csv(answer, labels), media_type="text/csv")
+    return Json({"columns": answer.columns, "rows": answer.rows, "labels": labels})
 
 
 def _csv(answer: Answer, labels: dict[str, str]) -> str:

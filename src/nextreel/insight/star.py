@@ -149,9 +149,9 @@ STAR: tuple[Table, ...] = (
     ),
     Table(
         "fact_interaction",
-        "What users did. An event that was delivered twice is here once.",
+        "What users did: a row a user, title, event type and id. An event that was delivered twice is here once.",
         (
-            Column("interaction_id", "string", "the event's id", key=True),
+            Column("interaction_id", "string", "the event's id, which other users' events may have, too", key=True),
             _USER_ID,
             _CONTENT_ID,
             _DATE,

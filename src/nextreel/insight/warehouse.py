@@ -3,6 +3,10 @@
 Files of the lake are read once, as they come. What is read again, as when files were merged, changes nothing: the
 newest event of a user, a title or an interaction holds, in whatever order they are read, as training has it
 (`nextreel.lake.tables.latest`, `nextreel.ratings.observed`). Whoever asks meanwhile sees what was there before.
+
+An interaction is identified by its user, title, event type and id together. An event that is delivered or sent again
+counts once; the same id of another user, or of another title as in files whose row numbers begin at 1 each, is another
+interaction. So the newest ``rate`` rows of a user and title in ``interactions`` are what ``ratings`` has.
 """
 
 import threading
@@ -47,8 +51,14 @@ CREATE OR REPLACE TABLE recommendations (user_key INTEGER, title_key INTEGER, ra
 """
 
 _TIME = "make_timestamp(epoch_us({}))"
+#: Kafka's timestamp, which orders events; without one that the lake keeps, an event is before all others.
+_SENT = f"coalesce({_TIME}, TIMESTAMP '0001-01-01')"
 _EVENT_ORDER = ("updated_at", "sent_at", "kafka_partition", "kafka_offset")
-_RATING_ORDER = ("rated_at", "sent_at", "interaction_id")
+#: What identifies an interaction, and what decides between two events of one: by values alone, not by the order in
+#: which they are read.
+_INTERACTION_KEY = ("user_key", "title_key", "verb", "interaction_id")
+_INTERACTION_ORDER = ("{}.happened_at", "{}.sent_at", "coalesce({}.percent_watched, -1)", "coalesce({}.device, '')")
+_RATING_ORDER = ("rated_at", "sent_at", "interaction_id", "rating")
 
 
 #: What refreshing leaves behind.
@@ -65,14 +75,14 @@ _USER = f"""SELECT id AS user_id, nombre_usuario AS username, pais AS country, g
     TRY_CAST(fecha_suscripcion AS DATE) AS subscribed, strftime(TRY_CAST(fecha_suscripcion AS DATE), '%Y-%m') AS cohort,
     clasificacion AS age_rating, generos AS genres, directores AS directors, actores AS actors,
     decadas_favoritas AS decades, {_TIME.format("timestamp")} AS updated_at,
-    {_TIME.format("kafka_timestamp")} AS sent_at, kafka_partition, kafka_offset FROM arrived"""
+    {_SENT.format("kafka_timestamp")} AS sent_at, kafka_partition, kafka_offset FROM arrived"""
 _TITLE = f"""SELECT id AS content_id, titulo AS title, type, decada_lanzamiento AS decade, clasificacion AS age_rating,
     TRY_CAST(numero_temporadas AS INTEGER) AS seasons, TRY_CAST(numero_episodios AS INTEGER) AS episodes,
     generos AS genres, directores AS directors, actores AS actors, {_TIME.format("timestamp")} AS updated_at,
-    {_TIME.format("kafka_timestamp")} AS sent_at, kafka_partition, kafka_offset FROM arrived"""
+    {_SENT.format("kafka_timestamp")} AS sent_at, kafka_partition, kafka_offset FROM arrived"""
 _INTERACTION = f"""SELECT a.id AS interaction_id, user_key, title_key, {_TIME.format("a.timestamp")} AS happened_at,
-    evento AS verb, porcentaje_visto::FLOAT AS percent_watched, dispositivo AS device, calificacion::FLOAT AS rating,
-    {_TIME.format("a.kafka_timestamp")} AS sent_at, a.kafka_partition, a.kafka_offset FROM arrived a
+    evento::verb AS verb, porcentaje_visto::FLOAT AS percent_watched, dispositivo AS device,
+    calificacion::FLOAT AS rating, {_SENT.format("a.kafka_timestamp")} AS sent_at FROM arrived a
     JOIN users u ON u.user_id = a.id_usuario JOIN titles t ON t.content_id = a.id_contenido"""
 
 
@@ -249,11 +259,14 @@ class Warehouse:
             self._name_unknown(dimension, f"SELECT DISTINCT {column} FROM arrived")
         run = self._writer.execute
         run(f"CREATE OR REPLACE TEMP TABLE came AS {_INTERACTION}")
-        order = ("sent_at", "kafka_partition", "kafka_offset")
-        run(f"CREATE OR REPLACE TEMP TABLE fresh AS FROM came {_newest('interaction_id', order)}")
-        same = "i.interaction_id = fresh.interaction_id AND i.sent_at"
-        run(f"DELETE FROM fresh USING interactions i WHERE {same} >= fresh.sent_at")
-        run(f"DELETE FROM interactions i USING fresh WHERE {same} < fresh.sent_at")
+        came, fresh, known = (
+            [column.format(table) for column in _INTERACTION_ORDER] for table in ("came", "fresh", "i")
+        )
+        run(f"CREATE OR REPLACE TEMP TABLE fresh AS FROM came {_newest(', '.join(_INTERACTION_KEY), came)}")
+        same = " AND ".join(f"i.{column} = fresh.{column}" for column in _INTERACTION_KEY)
+        old, new = f"({', '.join(known)})", f"({', '.join(fresh)})"
+        run(f"DELETE FROM fresh USING interactions i WHERE {same} AND {old} >= {new}")
+        run(f"DELETE FROM interactions i USING fresh WHERE {same}")
         run(
             "INSERT INTO interactions SELECT interaction_id, user_key, title_key, happened_at, "
             "date_trunc('month', happened_at), verb, percent_watched, device, sent_at FROM fresh"
@@ -265,7 +278,7 @@ class Warehouse:
         )
         run(
             "DELETE FROM newer USING ratings r WHERE r.user_key = newer.user_key AND r.title_key = newer.title_key AND "
-            "(r.rated_at, r.sent_at, r.interaction_id) >= (newer.rated_at, newer.sent_at, newer.interaction_id)"
+            f"({', '.join(f'r.{c}' for c in _RATING_ORDER)}) >= ({', '.join(f'newer.{c}' for c in _RATING_ORDER)})"
         )
         run("DELETE FROM ratings USING newer n WHERE ratings.user_key = n.user_key AND ratings.title_key = n.title_key")
         run("INSERT INTO ratings FROM newer")

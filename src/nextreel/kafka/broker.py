@@ -41,7 +41,7 @@ def embedded_broker(port: int = 0, advertised: str | None = None) -> Iterator[st
         raise BrokerError(
             f"port {port} of {LOOPBACK} is taken: something listens on it already. Choose another --port."
         )
-    port = port or _free_port()
+    port = port or free_port()
     bootstrap = f"{LOOPBACK}:{port}"
     process = _start(bootstrap, advertised or bootstrap)
     try:
@@ -66,7 +66,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a loopback port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

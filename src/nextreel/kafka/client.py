@@ -1,6 +1,7 @@
 """What all clients of Kafka share here: how they are built, which of their errors pass, and what those say."""
 
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -57,16 +58,18 @@ class Heard:
     """What a client's error callback has heard last: why a request that timed out had no answer."""
 
     def __init__(self) -> None:
-        self._last = ""
+        self.last = ""  #: The last error, in librdkafka's words.
+        self.last_at = float("-inf")  #: When it came, by the monotonic clock.
 
     def __call__(self, error: KafkaError) -> None:
         """Take what librdkafka reports (it does so while its client is polled)."""
+        self.last_at = time.monotonic()
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which follows what brought them down
-            self._last = error.str()
+            self.last = error.str()
 
     def beside(self, error: str) -> str:
         """Return an error with what was heard, where that says more."""
-        return error if not self._last or self._last in error else f"{error} ({self._last})"
+        return error if not self.last or self.last in error else f"{error} ({self.last})"
 
 
 def new_client(kind: Callable[[dict[str, Any]], Client], config: Mapping[str, str], heard: Heard) -> Client:
@@ -137,6 +140,21 @@ def passes(error: KafkaError) -> bool:
     return error.code() in _PASSING or error.retriable()
 
 
-def refused(bootstrap: str, error: KafkaException, heard: Heard) -> str:
-    """Return what to say of a request that failed."""
-    return f"Kafka at {bootstrap}: {heard.beside(error.args[0].str())}"
+def refused(bootstrap: str, error: KafkaException, heard: Heard, rights: str = "Read and Describe") -> str:
+    """Return what to say of a request that failed. ``rights`` are those that it needs on a topic."""
+    return f"Kafka at {bootstrap}: {heard.beside(with_right(error.args[0], rights))}"
+
+
+def with_right(error: KafkaError, rights: str = "Write and Describe") -> str:
+    """Return an error's text; where the cluster's ACLs refuse, with the right that this client's user needs.
+
+    ``rights`` are those that the request needs on a topic.
+    """
+    text: str = error.str()
+    needed = {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED: f"{rights} on the topic",
+        KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the group",
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED: "IdempotentWrite on the cluster (or, for Kafka before 2.8, set "
+        "kafka.client.enable.idempotence = false)",
+    }.get(error.code())
+    return f"{text}; this client's user needs the right {needed}" if needed else text

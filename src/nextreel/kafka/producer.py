@@ -1,4 +1,4 @@
-"""The producer: events onto a topic, idempotent, paced, and accounted for to the last message."""
+"""The producer of commands: it sends events to topics, paced, and accounts for every message."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -6,24 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from nextreel import errors
+from nextreel.events.contract import KEY_FIELD
 from nextreel.events.encode import encode
-from nextreel.kafka.client import Heard, new_client
-from nextreel.kafka.topics import unreachable
+from nextreel.kafka.client import Heard, with_right
+from nextreel.kafka.recovering import RecoveringProducer
+from nextreel.kafka.topics import topics_by_type, unreachable
 from nextreel.settings import KafkaSettings
 
 _FLUSH_SECONDS = 30.0
 
-#: Acknowledged by all replicas, never doubled by a retry, never reordered. Waiting 50 ms for more to send together
-#: costs a reader 25 ms and saves a broker that has a core to itself at most: it works by batch, not by message.
-_CONFIG = {
-    "enable.idempotence": "true",
-    "compression.type": "lz4",
-    "linger.ms": "50",
-    "queue.buffering.max.messages": "200000",
-}
+#: Waiting 50 ms for more to send together costs a reader 25 ms and saves a broker that has a core to itself at most:
+#: it works by batch, not by message.
+_CONFIG = {"linger.ms": "50", "queue.buffering.max.messages": "200000"}
 
 
 @dataclass
@@ -43,22 +40,29 @@ class Delivery:
 
 
 class EventProducer:
-    """Sends encoded events, at most ``bytes_per_second`` of JSON a second (None: as fast as Kafka takes them)."""
+    """Sends encoded events, at most ``bytes_per_second`` of JSON a second (None: as fast as Kafka takes them).
+
+    After a fatal error of the client it goes on with another one; messages that were lost with it count as failed.
+    """
 
     def __init__(self, kafka: KafkaSettings, bytes_per_second: float | None = None):
         self.delivery = Delivery()
         self._kafka = kafka
         self._rate = bytes_per_second
         self._began = time.monotonic()
+        self._key_fields = {topic: KEY_FIELD[event_type] for event_type, topic in topics_by_type(kafka).items()}
         self._heard = Heard()
         try:
-            self._producer = new_client(Producer, _CONFIG | kafka.client_config, self._heard)
+            self._producer = RecoveringProducer(_CONFIG | kafka.client_config, self._heard)
         except KafkaException as error:
             raise unreachable(kafka.bootstrap, error, self._heard) from None
 
     def send(self, topic: str, batch: pa.RecordBatch) -> None:
-        """Send one event a row of ``batch`` (contract's schema), keyed by ``id``."""
-        keys = batch.column("id").to_pylist()
+        """Send one event a row of ``batch`` (contract's schema), with the contract's key: an interaction's is its user.
+
+        Events for a topic that is none of the settings' have their ``id`` as the key.
+        """
+        keys = batch.column(self._key_fields.get(topic, "id")).to_pylist()
         self.send_raw(topic, zip(keys, encode(batch).to_pylist(), strict=True))
 
     def send_raw(self, topic: str, messages: Iterable[tuple[str | bytes | None, bytes]]) -> None:
@@ -88,7 +92,7 @@ class EventProducer:
     def _send(self, topic: str, report: Callable[..., None], **message: Any) -> None:
         while True:
             try:
-                self._producer.produce(topic, on_delivery=report, **message)
+                self._producer.produce(topic, report, **message)
                 break
             except BufferError:
                 self._producer.poll(0.05)
@@ -114,7 +118,8 @@ class EventProducer:
             self.delivery.delivered += 1
         else:
             self.delivery.failed += 1
-            self.delivery.last_error = error.str()
+            self.delivery.last_error = with_right(error)
+            self._producer.heed(error)
 
     def wait(self) -> Delivery:
         """Wait for the delivery reports of all that was sent, for as long as any come: 30 s without one are enough."""

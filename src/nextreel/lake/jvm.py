@@ -3,8 +3,6 @@
 import os
 import shlex
 import signal
-import string
-import struct
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,6 +15,7 @@ from pyspark import SparkContext
 
 from nextreel.account import substitute_name
 from nextreel.errors import SettingsError
+from nextreel.java import properties
 from nextreel.scratch import scratch_folder
 
 _EXIT_SECONDS = 60.0
@@ -27,8 +26,6 @@ _LAST_SECONDS = 3.0
 OPTIONS = "spark.driver.extraJavaOptions"
 #: The folder for temporary files, which goes with the JVM.
 _temporary = ExitStack()
-#: What stands for itself in Java's properties.
-_PLAIN = frozenset(string.ascii_letters + string.digits + "./-_,")
 
 
 def launch(conf: Mapping[str, str], temporary: Path | None = None) -> None:
@@ -123,16 +120,6 @@ def exit_code() -> int | None:
         return None if gateway is None or gateway.proc is None else int(gateway.proc.wait(_LAST_SECONDS))
     except subprocess.TimeoutExpired:
         return None
-
-
-def properties(conf: Mapping[str, str]) -> str:
-    """Return settings as java.util.Properties reads them, all that has a meaning there escaped."""
-
-    def escaped(text: str) -> str:
-        units = struct.iter_unpack(">H", text.encode("utf-16-be", "surrogatepass"))
-        return "".join(chr(u) if chr(u) in _PLAIN else f"\\u{u:04x}" for (u,) in units)
-
-    return "".join(f"{escaped(key)}={escaped(value)}\n" for key, value in conf.items())
 
 
 @contextmanager

@@ -83,6 +83,13 @@ class Catalogue:
         bits[self.places] = allowed
         return np.packbits(bits, bitorder="little").view("<u8").astype(np.uint64, copy=False)
 
+    def filter_of(self, titles: Ints) -> Filter:
+        """Return a filter that lets titles (rows) pass, a few of many."""
+        allowed = np.zeros(len(self.norms), np.uint64)
+        word, bit = np.divmod(self.places[titles], kernels.LANES)
+        np.bitwise_or.at(allowed, word, np.uint64(1) << bit.astype(np.uint64))
+        return allowed
+
     def mask(self, allowed: Filter) -> Mask:
         """Return a filter as a mask of titles, (n_titles,)."""
         bits = np.unpackbits(allowed.astype("<u8", copy=False).view(np.uint8), bitorder="little")

@@ -11,11 +11,12 @@ def observed(interactions: DataFrame, implicit: ImplicitRatings) -> DataFrame:
     """Return a rating of each user and title that have an interaction which counts.
 
     The newest ``rate`` event, source "observed"; where there is none, what the newest other event stands for, source
-    "implicit". An event delivered twice is the same event twice, and so counts once.
+    "implicit". The newest event of a user and a title decides, whatever its id: an event delivered twice counts once,
+    and an id that another user's event has as well, or that begins again in another file, erases nothing.
     """
     rated = F.col("evento") == Verb.RATE.value
     stands_for = _stands_for(implicit)
-    order = F.struct("timestamp", "kafka_timestamp", "id")
+    order = F.struct("timestamp", "kafka_timestamp", "id", "calificacion")
     return (
         interactions.withColumn("stands_for", stands_for)
         .where(rated | F.col("stands_for").isNotNull())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nextreel.model.arrays import Floats
+from nextreel.model.arrays import Floats, Ints
 from nextreel.model.snapshot import NO_TIME
 from nextreel.serve.live import Asked, Listed, Live
 from nextreel.serve.people import Past, Person, Profile
@@ -47,6 +47,11 @@ class Answers:
             return people.stranger(Profile(user_id), Past.said({})), Past.said({}), False
         return people.person(row), people.past(row), True
 
+    def seen(self, user_id: str) -> Ints:
+        """Return all titles (rows, ascending) that a user ever rated or did something with."""
+        row = self.live.people.ids.find(user_id)
+        return np.zeros(0, np.int64) if row is None else self.live.people.seen(row)
+
     def profile(self, user_id: str) -> Profile:
         """Return what a user declares."""
         row = self.live.people.ids.find(user_id)
@@ -73,7 +78,7 @@ class Answers:
             row = people.ids.find(user_id)
             if row is None or explain:
                 person, past, known = self.who(user_id)
-                found = self.live.recommend(person, past.seen(), asked)
+                found = self.live.recommend(person, self.seen(user_id), asked)
                 why = self._reasons(self.profile(user_id), past, found) if explain else None
                 return self._page(found, known, asked, why)
             return self._page(self.live.recommend(people.person(row), people.seen(row), asked), True, asked, None)
@@ -94,7 +99,7 @@ class Answers:
                 return self._page(found, known, asked, self._reasons(profile, past, found) if explain else None)
             others = [self.who(user_id) for user_id in user_ids]
             people = [person for person, *_ in others] + ([alone] if alone.strategy != "popular" else [])
-            seen = np.unique(np.concatenate([past.titles, *(each.titles for _, each, _ in others)]))
+            seen = np.unique(np.concatenate([past.titles, *(self.seen(user_id) for user_id in user_ids)]))
             found = self.live.recommend(self.live.group(people), seen, asked)
             return self._page(found, any(known for *_, known in others), asked, None)
 
@@ -103,14 +108,14 @@ class Answers:
         with self.live.lock:
             if user_id is None:
                 return self._page(self.live.listed(which, asked), False, asked, None)
-            person, past, known = self.who(user_id)
-            return self._page(self.live.listed(which, asked, person, past.seen()), known, asked, None)
+            person, _, known = self.who(user_id)
+            return self._page(self.live.listed(which, asked, person, self.seen(user_id)), known, asked, None)
 
     def similar(self, content_id: str, asked: Asked, user_id: str | None) -> Data:
         """Return titles like one, for a user without what they have seen. Raises `Unknown`."""
         with self.live.lock:
             row = self.title(content_id)
-            seen = None if user_id is None else self.who(user_id)[1].seen()
+            seen = None if user_id is None else self.seen(user_id)
         titles, cosines = self.live.similar(row, asked, seen)
         with self.live.lock:
             items = [
@@ -127,7 +132,7 @@ class Answers:
             row = np.array([self.title(content_id)])
             (person, past, _), profile = self.who(user_id), self.profile(user_id)
             other = past.titles != row[0]  # a title does not explain itself
-            without = Past(past.titles[other], past.ratings[other], past.given[other], past.times[other])
+            without = past.only(other)
             if not other.all():
                 person = self.live.people.stranger(profile, without)
             found = Listed(
@@ -161,7 +166,7 @@ class Answers:
         """Return a page of what a user rated and did, the newest first."""
         with self.live.lock:
             _, past, known = self.who(user_id)
-            order = np.lexsort((self.live.titles.places[past.titles], -past.times))[offset : offset + count]
+            order = np.lexsort((self.live.titles.places_of(past.titles), -past.times))[offset : offset + count]
             items = []
             for place in order.tolist():
                 card, time = self.card(int(past.titles[place])), int(past.times[place])
@@ -191,7 +196,7 @@ class Answers:
         with self.live.lock:
             rows = self.live.titles.search(text, named)
             popularity = self.live.popular.popularity(rows)
-            best = np.lexsort((self.live.titles.places[rows], -popularity))[:count]
+            best = np.lexsort((self.live.titles.places_of(rows), -popularity))[:count]
             return {"items": [self.card(row) for row in rows[best].tolist()]}
 
     def card(self, row: int) -> Data:

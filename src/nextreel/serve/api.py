@@ -11,8 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from nextreel import __version__
+from nextreel.events.arrival import latest_event_time
 from nextreel.events.contract import EventType, Verb
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.ingest.rows import Rejected, read
 from nextreel.serve import schemas as s
 from nextreel.serve.answers import Answers, Unknown
 from nextreel.serve.choices import Choice
@@ -36,16 +37,15 @@ PROBLEM = {"model": s.Problem, "content": {"application/problem+json": {}}}
 ERRORS: Responses = {
     code: PROBLEM | {"description": text}
     for code, text in (
+        (400, "not a request of HTTP/1.1, or one that can be read in two ways"),
         (401, "no API key, or an unknown one"),
         (403, "the key's role does not allow it"),
+        (414, "a target that is too long"),
         (422, "something asked for cannot be"),
         (429, "too many requests"),
-        (503, "no model yet, or it is being loaded, or Kafka does not answer"),
+        (431, "headers that are too long, or too many"),
+        (503, "no model yet, or it is being loaded, Kafka does not answer, or too much is asked at a time"),
     )
-}
-ERRORS[400] = {
-    "description": "no request of HTTP's, as where the address is far too long",
-    "content": {"text/plain": {"schema": {"type": "string"}}},
 }
 #: What is said besides to requests that have a body.
 _BODY: Responses = {
@@ -53,11 +53,15 @@ _BODY: Responses = {
     for code, text in (
         (400, "a body that cannot be read"),
         (413, "a body that is too long"),
-        (415, "a body that is not application/json"),
+        (415, "a body that is not application/json, or compressed"),
     )
 }
 _CONFLICT: Responses = {409: PROBLEM | {"description": "no such version, or one that cannot be used"}}
 _MISSING: Responses = {404: PROBLEM | {"description": "no such title"}}
+
+
+#: The namespace of event ids that are made of a user's id and an Idempotency-Key. It never changes.
+_KEYED = uuid.UUID("5f0c3a52-6d0e-4c7a-9f0b-1b8f6f6c2f1d")
 
 
 class Json(Response):
@@ -204,8 +208,11 @@ def _writing(serving: Serving) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=ERRORS | _BODY, dependencies=[role("write")], tags=["events"])
 
     @router.post("/interactions", status_code=202, response_model=s.Accepted)
-    async def interaction(given: s.Interaction) -> Json:
-        """Write what a user did. The answer comes when Kafka has it; the next recommendations know of it."""
+    async def interaction(given: s.Interaction, idempotency_key: s.IdempotencyKey = None) -> Json:
+        """Write what a user did. The answer comes when Kafka has it; the next recommendations know of it.
+
+        A write that was answered 503 may have been written: send it again with the same Idempotency-Key or id.
+        """
         if given.event is Verb.RATE and given.rating is None:
             raise HTTPException(422, "rating is required where event is rate")
         return await _write(
@@ -213,7 +220,7 @@ def _writing(serving: Serving) -> APIRouter:
             "interaction",
             given.timestamp,
             {
-                "id": given.id or f"api-{uuid.uuid4()}",
+                "id": given.id or event_id(given.user_id, idempotency_key),
                 "id_usuario": given.user_id,
                 "id_contenido": given.content_id,
                 "evento": given.event,
@@ -267,13 +274,20 @@ def _writing(serving: Serving) -> APIRouter:
     return router
 
 
+def event_id(user_id: str, idempotency_key: str | None) -> str:
+    """Return the id of an interaction: the same one for the same user and key, another one without a key."""
+    if idempotency_key is None:
+        return f"api-{uuid.uuid4()}"
+    return f"api-{uuid.uuid5(_KEYED, orjson.dumps([user_id, idempotency_key]).decode())}"
+
+
 async def _write(serving: Serving, kind: EventType, at: datetime | None, event: Mapping[str, Any]) -> Json:
     """Have an event written that keeps to the contract. Raises `HTTPException` where it does not."""
     now = datetime.now(UTC)
     whole = {"type": kind, "timestamp": _iso(at or now), **event}
     said = {name: value for name, value in whole.items() if value is not None}
     try:
-        read(orjson.dumps(said), "", kind, latest_at(now))
+        read(orjson.dumps(said), "", kind, latest_event_time(now, serving.max_skew_seconds))
     except Rejected as rejected:
         raise HTTPException(422, f"{rejected.reason}: {rejected.detail}") from None
     except orjson.JSONEncodeError:
@@ -300,9 +314,14 @@ def _health(serving: Serving) -> APIRouter:
 
     @router.get("/readyz", response_model=dict[str, str], responses={503: PROBLEM | {"description": "not ready"}})
     async def ready() -> Response:
-        """Whether there is a model, and it has caught up with the topics."""
-        why = serving.not_ready()
-        return problem(503, why, {"Retry-After": "1"}) if why else Json({"status": "ready"})
+        """Whether there is a model, and it has caught up with the topics.
+
+        `writes` says whether writes to Kafka fail. They do not change the status: the server still answers reads.
+        """
+        why, writes = serving.not_ready(), "failing" if serving.write_failure() else "ready"
+        if why:
+            return problem(503, why, {"Retry-After": "1"}, reads="not ready", writes=writes)
+        return Json({"status": "ready", "reads": "ready", "writes": writes})
 
     @router.get("/metrics", response_class=Response)
     async def metrics() -> Response:

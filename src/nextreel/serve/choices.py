@@ -1,20 +1,26 @@
 """What requests choose titles by: kind, genres, age rating.
 
-Every value has a filter over the model's titles (`nextreel.model.rank.Filter`, a bit a title) and a mask over
-newcomers, so that a choice is looked up by a few operations on words, and may change with every event.
+Kinds and age ratings are few: each has a filter over the model's titles (`nextreel.model.rank.Filter`, a bit a title)
+and a mask over titles described since. Genres can be as many as titles: `nextreel.serve.genres`. A choice is looked up
+by a few operations on words, and may change with every event.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from nextreel.events.contract import MATURITY
 from nextreel.model.arrays import Ints, Mask
 from nextreel.model.rank import Catalogue, Filter
-from nextreel.ratings.affinity import flat
+from nextreel.serve.arrivals import Arrivals
+from nextreel.serve.genres import Genres
 from nextreel.serve.grown import Grown
+
+Scalar = TypeVar("Scalar", np.uint64, np.bool_)
 
 #: The mark of titles that came as a movie or a series, and not only as what somebody watched.
 OFFERED = "offered"
@@ -28,127 +34,140 @@ class Choice:
     genres: frozenset[str] = frozenset()
     age_rating: str | None = None
 
-    def all_of(self) -> list[list[str]]:
-        """Return lists of marks; of each list a title must have one."""
-        found = [[OFFERED]]
-        if self.type is not None:
-            found.append([f"type {self.type}"])
-        if self.genres:
-            found.append([f"genres {genre}" for genre in sorted(self.genres)])
-        if self.age_rating is not None:
-            found.append([f"age {MATURITY[self.age_rating]}"])
-        return found
+    def marks(self) -> list[str]:
+        """Return the marks that a title must have, besides one of the genres."""
+        of_type = [] if self.type is None else [f"type {self.type}"]
+        of_age = [] if self.age_rating is None else [f"age {MATURITY[self.age_rating]}"]
+        return [OFFERED, *of_type, *of_age]
 
 
-def marks(kind: str | None, genres: list[str] | None, age_rating: str | None) -> set[str]:
+class Marks(NamedTuple):
+    """What choices look at in a title: marks, of which there are few, and genres."""
+
+    few: frozenset[str] = frozenset()
+    genres: frozenset[str] = frozenset()
+
+
+#: Those of a title that is not offered.
+NO_MARKS = Marks()
+
+
+def marks(kind: str | None, genres: list[str] | None, age_rating: str | None) -> Marks:
     """Return the marks of a title that is offered."""
-    found = {OFFERED} | {f"genres {genre}" for genre in genres or ()}
-    if kind is not None:
-        found.add(f"type {kind}")
     level = MATURITY.get(age_rating or "")
-    return found | {f"age {up_to}" for up_to in set(MATURITY.values()) if level is not None and level <= up_to}
+    ages = {f"age {up_to}" for up_to in set(MATURITY.values()) if level is not None and level <= up_to}
+    kinds = set() if kind is None else {f"type {kind}"}
+    return Marks(frozenset({OFFERED} | kinds | ages), frozenset(genre for genre in genres or () if genre is not None))
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The titles of a choice: a filter over the model's, and a mask over newcomers, (n,) of those that there were."""
+    """The titles of a choice: a filter over the model's, and a mask over slots of titles described since, (n,)."""
 
     catalogue: Catalogue
     known: Filter
     new: Mask
+    arrivals: Arrivals
 
     def allows(self, titles: Ints) -> Mask:
         """Tell which titles (rows) are of the choice, (n,)."""
         n = self.catalogue.n_titles
-        if (titles < n).all():
-            return self.catalogue.allows(self.known, titles)
-        found = np.zeros(len(titles), np.bool_)
         there = titles < n
-        found[there] = self.catalogue.allows(self.known, titles[there])
-        found[~there] = self.newcomers(int(titles.max()) + 1 - n)[titles[~there] - n]
-        return found
-
-    def newcomers(self, n: int) -> Mask:
-        """Tell which of the first ``n`` newcomers are, (n,)."""
-        found = np.zeros(n, np.bool_)
-        found[: len(self.new)] = self.new[:n]
-        return found
+        if there.all():
+            return self.catalogue.allows(self.known, titles)
+        allowed = np.zeros(len(titles), np.bool_)
+        allowed[there] = self.catalogue.allows(self.known, titles[there])
+        slots = self.arrivals.slots(titles[~there])
+        inside = (slots >= 0) & (slots < len(self.new))
+        of_new = np.zeros(len(slots), np.bool_)
+        of_new[inside] = self.new[slots[inside]]
+        allowed[~there] = of_new
+        return allowed
 
     def rows(self) -> Ints:
         """Return all titles of the choice, ascending."""
         known = np.flatnonzero(self.catalogue.mask(self.known))
-        return np.concatenate([known, self.catalogue.n_titles + np.flatnonzero(self.new)])
+        return np.concatenate([known, np.sort(self.arrivals.rows[np.flatnonzero(self.new)])])
 
 
 class Choices:
     """The marks of titles, and the choices that they make."""
 
-    def __init__(self, catalogue: Catalogue, table: pa.Table):
-        """Take the model's titles, rows of ``table``: type, genres and age_rating of each, null where not offered."""
+    def __init__(self, catalogue: Catalogue, table: pa.Table, arrivals: Arrivals):
+        """Take the model's titles, rows of ``table``: type, genres and age_rating of each, null where not offered.
+
+        ``arrivals`` gets a slot for every other title that is given marks.
+        """
         self._catalogue = catalogue
+        self._arrivals = arrivals
         self._known = {name: catalogue.filter(mask) for name, mask in _masks(table).items()}
         self._new: dict[str, Grown[np.bool_]] = {}
+        self._genres = Genres(catalogue, table["genres"])
         self._nothing = catalogue.filter(np.zeros(catalogue.n_titles, np.bool_))
 
-    def has(self, row: int, mark: str) -> bool:
-        """Tell whether a title has a mark."""
-        place = row - self._catalogue.n_titles
-        if place < 0:
-            return bool(self._catalogue.allows(self._known.get(mark, self._nothing), np.array([row]))[0])
-        new = self._new.get(mark)
-        return new is not None and place < len(new) and bool(new.rows[place])
+    def is_offered(self, row: int) -> bool:
+        """Tell whether a title came as a movie or a series."""
+        if row >= self._catalogue.n_titles:
+            slot = self._arrivals.slot(row)
+            offered = self._new.get(OFFERED)
+            return slot is not None and offered is not None and slot < len(offered) and bool(offered.rows[slot])
+        return bool(self._catalogue.allows(self._known[OFFERED], np.array([row]))[0])
 
-    def change(self, row: int, before: set[str], after: set[str]) -> None:
+    def change(self, row: int, before: Marks, after: Marks) -> None:
         """Take marks from a title, and give it others."""
-        for mark in before ^ after:
-            self._set(row, mark, mark in after)
-
-    def _set(self, row: int, mark: str, value: bool) -> None:
-        place = row - self._catalogue.n_titles
-        if place >= 0:
-            self._new.setdefault(mark, Grown(np.zeros(0, np.bool_)))[place] = value
+        if row < self._catalogue.n_titles:
+            self._genres.change(row, before.genres, after.genres)
+            for mark in before.few ^ after.few:
+                if mark not in self._known:
+                    self._known[mark] = self._nothing.copy()
+                self._catalogue.change(self._known[mark], row, mark in after.few)
             return
-        if mark not in self._known:
-            self._known[mark] = self._nothing.copy()
-        self._catalogue.change(self._known[mark], row, value)
+        slot = self._arrivals.add(row)
+        self._genres.change_new(slot, before.genres, after.genres)
+        for mark in before.few ^ after.few:
+            self._new.setdefault(mark, Grown.empty(np.bool_))[slot] = mark in after.few
 
     def chosen(self, choice: Choice) -> Chosen:
         """Look a choice up. What it finds is to be used before anything changes."""
-        known: Filter | None = None
-        new: Mask | None = None
-        for names in choice.all_of():
-            some = self._known.get(names[0], self._nothing)
-            for name in names[1:]:
-                some = some | self._known.get(name, self._nothing)
-            known = some if known is None else known & some
-            if self._new:
-                also = np.logical_or.reduce([self._newcomers(name) for name in names])
-                new = also if new is None else new & also
-        assert known is not None  # noqa: S101 (there is always what is offered)
-        return Chosen(self._catalogue, known, np.zeros(0, np.bool_) if new is None else new)
+        first, *others = choice.marks()
+        known = self._known[first]
+        for mark in others:
+            known = known & self._known.get(mark, self._nothing)
+        genres = sorted(choice.genres)
+        if genres:
+            known = known & _any([self._genres.known(genre) for genre in genres])
+        n = len(self._arrivals)
+        if not n:
+            return Chosen(self._catalogue, known, np.zeros(0, np.bool_), self._arrivals)
+        new = self._described(first, n)
+        for mark in others:
+            new &= self._described(mark, n)
+        if genres:
+            new &= _any([self._genres.new(genre, n) for genre in genres])
+        return Chosen(self._catalogue, known, new, self._arrivals)
 
-    def _newcomers(self, mark: str) -> Mask:
-        found = np.zeros(max(len(each) for each in self._new.values()), np.bool_)
-        if mark in self._new:
-            held = self._new[mark].rows
-            found[: len(held)] = held
-        return found
+    def _described(self, mark: str, n: int) -> Mask:
+        """Return which slots have a mark, (n,), as an array of its own."""
+        has, held = np.zeros(n, np.bool_), self._new.get(mark)
+        if held is not None:
+            has[: len(held)] = held.rows
+        return has
+
+
+def _any(of: list[NDArray[Scalar]]) -> NDArray[Scalar]:
+    """Return arrays of bits or booleans, one or more, joined by "or"."""
+    joined = of[0]
+    for each in of[1:]:
+        joined = joined | each
+    return joined
 
 
 def _masks(table: pa.Table) -> dict[str, Mask]:
     """Return the titles of each mark, (n,), by name."""
-    n = table.num_rows
     offered: Mask = pc.is_valid(table["type"]).to_numpy(zero_copy_only=False).astype(bool)
     found = {OFFERED: offered}
     for kind in pc.unique(table["type"].drop_null()).to_pylist():
         found[f"type {kind}"] = _filled(pc.equal(table["type"], kind))
-    rows, genres = flat(table["genres"])
-    codes = genres.dictionary_encode()
-    code = codes.indices.to_numpy(zero_copy_only=False)
-    for place, genre in enumerate(codes.dictionary.to_pylist()):
-        mask = np.zeros(n, np.bool_)
-        mask[rows[code == place]] = True
-        found[f"genres {genre}"] = mask
     level = pc.fill_null(pc.index_in(table["age_rating"], pa.array(list(MATURITY))), len(MATURITY)).to_numpy()
     maturity = np.array([*MATURITY.values(), np.iinfo(np.int64).max])[level]
     for up_to in sorted(set(MATURITY.values())):

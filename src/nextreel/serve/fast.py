@@ -10,6 +10,7 @@ import orjson
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nextreel.serve.proxies import route_path
 from nextreel.serve.schemas import ForUser
 from nextreel.serve.serving import Serving
 
@@ -41,7 +42,7 @@ class Fast:
         await send({"type": "http.response.body", "body": body})
 
     def _answer(self, scope: Scope) -> bytes | None:
-        path: str = scope["path"]
+        path = route_path(scope)
         if not (path.startswith(_BEFORE) and path.endswith(_AFTER)) or self._serving.is_waiting:
             return None
         user_id = path[len(_BEFORE) : -len(_AFTER)]

@@ -3,27 +3,32 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Refusal
 
 from nextreel.errors import NextreelError
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, Micros, latest_event_times, moment_of, order_of
 from nextreel.events.contract import EventType, fields_of
 from nextreel.ingest.columns import accept
-from nextreel.ingest.rows import Rejected, latest_at, read
+from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.client import Heard, new_client, passes
-from nextreel.kafka.topics import topics_by_type
+from nextreel.kafka.topics import NO_ID, topics_by_type
 from nextreel.kafka.watermarks import WatermarkReader, Watermarks
 from nextreel.lake.ledger import Offsets
 from nextreel.serve.live import Event, Live
+from nextreel.serve.metrics import Metrics
+from nextreel.serve.position import Place, Position
 from nextreel.settings import KafkaSettings
 
 _LOG = logging.getLogger(__name__)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Messages that are taken at a time, and those of them that a request waits for at the most: a few tenths of a
 #: millisecond.
@@ -35,6 +40,11 @@ _BLOCK = 200
 _RANK_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 1.0, 15.0, 1.0
 #: Settling newcomers among titles rests so many times as long as it took: others want the processor, too.
 _SETTLE_REST = 4.0
+#: How often the ends of partitions are taken from what the consumer has fetched.
+_LAG_SECONDS = 0.25
+#: An event that cannot be applied is tried this often. Before the last time there is a pause, in which a passing cause
+#: may go; pauses are this far apart, since a thousand such events must not hold up all others.
+_TRIES, _TRY_SECONDS, _TRIES_APART_SECONDS = 3, 0.05, 1.0
 
 _CONFIG = {
     "isolation.level": "read_committed",
@@ -48,30 +58,57 @@ _CONFIG = {
     "enable.partition.eof": "true",
 }
 
-_Place = tuple[str, int]
+_Result = TypeVar("_Result")
 
 
 class Follower(threading.Thread):
     """Follows the topics until it is stopped. Whatever becomes of the broker, it goes on once that is back."""
 
-    def __init__(self, kafka: KafkaSettings, live: Live, offsets: Offsets, gently: bool = False):
-        """Follow from ``offsets`` on; ``gently``, while another answers requests, resting as long as it works."""
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        live: Live,
+        offsets: Offsets,
+        gently: bool = False,
+        max_skew_seconds: float = MAX_CLOCK_SKEW_SECONDS,
+        *,
+        topic_ids: Mapping[str, str] | None = None,
+        metrics: Metrics | None = None,
+    ):
+        """Follow from ``offsets`` on, which are of the topics with ``topic_ids``, by name, where these are known.
+
+        ``gently`` rests as long as it works: another follower's state answers requests. ``max_skew_seconds`` is
+        `contract.max_clock_skew_seconds`.
+        """
         super().__init__(name="follower", daemon=True)
-        self._gently = gently
+        #: Seconds to rest for each that it works.
+        self.rest = 1.0 if gently else 0.0
+        self._max_skew_seconds = max_skew_seconds
         self._kafka = kafka
         self._live = live
+        self._metrics = metrics or Metrics()
         self._types: dict[str, EventType] = {topic: kind for kind, topic in topics_by_type(kafka).items()}
-        self._reached: dict[_Place, int] = {
-            (topic, int(partition)): offset
-            for topic, partitions in offsets.items()
-            if topic in self._types
-            for partition, offset in partitions.items()
-        }
+        self._topics = topics_by_type(kafka)
+        self._topic_ids = dict(topic_ids or {})
+        self.position = Position(
+            {
+                (topic, int(partition)): offset
+                for topic, partitions in offsets.items()
+                if topic in self._types
+                for partition, offset in partitions.items()
+            }
+        )
         self._stopping = threading.Event()
+        self._finishing = threading.Event()
         self._caught_up = threading.Event()
         self._heard = Heard()
+        self._reader: WatermarkReader | None = None
+        self._last_pause = -_TRIES_APART_SECONDS
+        self._logged: set[tuple[str, type[Exception]]] = set()
         self.rejected = 0
         self.applied = 0
+        #: Events that could not be applied, and were left out.
+        self.skipped = 0
         #: Why it does not get on at the moment; empty where it does.
         self.trouble = ""
 
@@ -81,9 +118,12 @@ class Follower(threading.Thread):
             try:
                 self._follow()
             except (KafkaException, NextreelError) as error:
+                self._reader = None
+                self.position.lose()
                 self._tell(error.args[0].str() if isinstance(error, KafkaException) else str(error))
             except Exception as error:  # whatever it is, who follows no longer serves yesterday's answers
-                _LOG.exception("following the topics failed; it begins anew")
+                self._reader = None
+                self._failed("follow", error)
                 self._tell(repr(error))
 
     def _tell(self, trouble: str) -> None:
@@ -96,9 +136,13 @@ class Follower(threading.Thread):
         """Follow no longer."""
         self._stopping.set()
 
+    def finish(self) -> None:
+        """Be ready as soon as what was applied so far is settled, although more has come meanwhile."""
+        self._finishing.set()
+
     @property
     def is_ready(self) -> bool:
-        """Whether all has been read that was there when it began."""
+        """Whether all has been read that was there when it began, or it was to finish."""
         return self._caught_up.is_set()
 
     def wait(self, seconds: float) -> bool:
@@ -106,107 +150,206 @@ class Follower(threading.Thread):
         return self._caught_up.wait(seconds)
 
     def _follow(self) -> None:
+        """Follow with one consumer, until it is stopped or the consumer is to be replaced.
+
+        Raises `KafkaException` and `NextreelError` where Kafka does not answer, or the consumer has failed for good.
+        """
         ends = self._ends()
+        self.trouble = ""
         with closing(new_client(Consumer, _CONFIG | self._kafka.client_config, self._heard)) as consumer:
             consumer.assign(self._places(ends))
-            looked = ranked = settled = time.monotonic()
+            looked = ranked = settled = measured = time.monotonic()
+            reached_then = self.position.reached
             while not self._stopping.is_set():
-                messages = consumer.consume(_SIP, timeout=_SIP_SECONDS)
-                self._take(messages)
-                if not self.is_ready and self._is_past(ends):
-                    while self._live.settle():
-                        pass
-                    self._live.rank()
-                    self._caught_up.set()
+                self._take(consumer.consume(_SIP, timeout=_SIP_SECONDS))
+                if not self.is_ready and (self._finishing.is_set() or self.position.is_past(ends)):
+                    self._get_ready()
                 now = time.monotonic()
+                if now > measured + _LAG_SECONDS:
+                    self.position.look(self._high_watermarks(consumer))
+                    measured = now
                 if now > settled and self.is_ready:
-                    self._live.settle()
+                    self._settle()
                     settled = time.monotonic() + _SETTLE_REST * (time.monotonic() - now)
                 if now > ranked + _RANK_SECONDS and self.is_ready:
-                    self._live.rank()
+                    self._rank()
                     ranked = now
                 if now > looked + _LOOK_SECONDS:
                     looked = now
-                    known = {(topic, p) for topic, partitions in ends.items() for p in partitions}
-                    ends = self._ends()
-                    if {(topic, p) for topic, partitions in ends.items() for p in partitions} != known:
-                        consumer.assign(self._places(ends))
+                    new_ends = self._look(consumer, reached_then)
+                    if new_ends is None:
+                        return
+                    ends, reached_then = new_ends, self.position.reached
+
+    def _look(self, consumer: Consumer, reached_then: dict[Place, int]) -> Watermarks | None:
+        """Return the ends of the topics, after what is new there is assigned; None if the consumer is to be replaced.
+
+        It is where a topic was made again, or where nothing has come since ``reached_then`` although there is more.
+        """
+        highs, known, topic_ids = self._high_watermarks(consumer), set(self.position.places), self._topic_ids
+        ends = self._ends()
+        if self._topic_ids != topic_ids:
+            return None
+        if {(topic, partition) for topic, partitions in ends.items() for partition in partitions} != known:
+            consumer.assign(self._places(ends))
+        elif self.position.reached == reached_then and not self.position.is_past(ends):
+            _LOG.warning("nothing came for %.0f s although there is more to read: a new consumer", _LOOK_SECONDS)
+            return None
+        self.position.correct(ends, highs)
+        return ends
+
+    def _get_ready(self) -> None:
+        while self._settle():
+            pass
+        self._rank()
+        self._caught_up.set()
 
     def _ends(self) -> Watermarks:
-        return WatermarkReader(self._kafka.client_config).read(self._types)
+        """Return the ends of what can be read, and leave offsets that are of other topics than those of now."""
+        if self._reader is None:
+            self._reader = WatermarkReader(self._kafka.client_config)
+        ends = self._reader.read(self._types)
+        ids = {topic: found for topic, found in self._reader.topic_ids.items() if found not in ("", NO_ID)}
+        if others := [topic for topic, found in ids.items() if self._topic_ids.get(topic, found) != found]:
+            _LOG.warning("%s: made again since the offsets known were reached; read from the beginning", others)
+            self.position.forget(others)
+        self._topic_ids = self._topic_ids | ids
+        return ends
 
     def _places(self, ends: Watermarks) -> list[TopicPartition]:
-        """Return where to go on: where it was, or where Kafka begins. A topic made anew begins there, too."""
-        found = []
-        for topic, partitions in ends.items():
-            for partition, (low, high) in partitions.items():
-                reached = self._reached.get((topic, partition), low)
-                reached = self._reached[topic, partition] = reached if low <= reached <= high else low
-                found.append(TopicPartition(topic, partition, reached))
-        return found
+        return [TopicPartition(*place, offset) for place, offset in self.position.start(ends).items()]
 
-    def _is_past(self, ends: Watermarks) -> bool:
-        return all(
-            self._reached[topic, partition] >= high
-            for topic, partitions in ends.items()
-            for partition, (_, high) in partitions.items()
-        )
+    def _high_watermarks(self, consumer: Consumer) -> dict[Place, int]:
+        """Return the high watermarks that came with the last fetches: Kafka is not asked for them."""
+        return {
+            place: consumer.get_watermark_offsets(TopicPartition(*place), cached=True)[1]
+            for place in self.position.places
+        }
+
+    def _settle(self) -> bool:
+        try:
+            return self._live.settle()
+        except Exception as error:  # what it was about stays as it was, and events are followed all the same
+            self._failed("settle", error)
+            return False
+
+    def _rank(self) -> None:
+        try:
+            self._live.rank()
+        except Exception as error:  # the order stays as it was
+            self._failed("rank", error)
+
+    def _failed(self, step: str, error: Exception) -> None:
+        self._metrics.follow_failures.labels(step).inc()
+        _LOG.error("following the topics failed to %s: %r", step, error, exc_info=self._is_new(step, error))
+
+    def _is_new(self, step: str, error: Exception) -> bool:
+        """Tell whether such a failure has not been logged yet: its traceback is logged once."""
+        kind = (step, type(error))
+        is_new = kind not in self._logged
+        self._logged.add(kind)
+        return is_new
 
     def _take(self, messages: list[Message]) -> None:
+        """Apply messages. Raises `KafkaException` for an error that does not pass."""
         for message in messages:
             if (error := message.error()) is not None:
                 if error.code() == Refusal._PARTITION_EOF:
-                    self._reached[message.topic(), message.partition()] = message.offset()
-                elif not passes(error):
+                    self.position.advance((message.topic(), message.partition()), message.offset())
+                elif error.fatal() or not passes(error):
                     raise KafkaException(error)
                 else:
                     self._heard(error)
         valid = [message for message in messages if message.error() is None]
         if valid:
             self.trouble = ""
-        events = list(self._events(valid))
+        events = self._read(valid)
         for begin in range(0, len(events), _APPLIED):
             began = time.monotonic()
-            self._live.take(events[begin : begin + _APPLIED])
-            if self._gently and not self.is_ready:
-                time.sleep(time.monotonic() - began)
+            self._apply(events[begin : begin + _APPLIED])
+            if self.rest and not self._stopping.is_set():
+                time.sleep(self.rest * (time.monotonic() - began))
         self.applied += len(events)
         for message in valid:
-            self._reached[message.topic(), message.partition()] = message.offset() + 1
+            place = message.topic(), message.partition()
+            self.position.advance(place, message.offset() + 1, message.timestamp()[1])
 
-    def _events(self, messages: Sequence[Message]) -> Iterator[Event]:
+    def _read(self, messages: Sequence[Message]) -> list[Event]:
+        """Return the events of valid messages; where one cannot even be read, it costs itself alone."""
+        rejected, read_at = self.rejected, datetime.now(UTC)
+        try:
+            return list(self._events(messages, read_at))
+        except Exception:  # tried again one by one
+            self.rejected = rejected
+        events: list[Event] = []
+        for message in messages:
+            place = message.topic(), message.partition(), message.offset()
+            events += self._tried(partial(self._event_of, message, read_at), *place) or []
+        return events
+
+    def _event_of(self, message: Message, read_at: datetime) -> list[Event]:
+        return list(self._events([message], read_at))
+
+    def _apply(self, events: Sequence[Event]) -> None:
+        """Apply events; where that raises, each by itself, so that one that cannot be applied costs itself alone.
+
+        Those that were applied before it come twice then, which changes nothing.
+        """
+        try:
+            self._live.take(events)
+        except Exception:  # tried again one by one
+            for event in events:
+                place = self._topics[event.type], event.partition, event.offset
+                self._tried(partial(self._live.take, [event]), *place)
+
+    def _tried(self, act: Callable[[], _Result], topic: str, partition: int, offset: int) -> _Result | None:
+        """Try something with one message again; if it keeps raising, count and log the message and return None."""
+        for n in range(1, _TRIES + 1):
+            try:
+                return act()
+            except Exception as error:
+                if n == _TRIES:
+                    self._skip(topic, partition, offset, error)
+                elif n == _TRIES - 1 and time.monotonic() > self._last_pause + _TRIES_APART_SECONDS:
+                    self._stopping.wait(_TRY_SECONDS)
+                    self._last_pause = time.monotonic()
+        return None
+
+    def _skip(self, topic: str, partition: int, offset: int, error: Exception) -> None:
+        self.skipped += 1
+        self._metrics.skipped.labels(topic).inc()
+        text = "the message of %s partition %d offset %d cannot be applied and is left out: %r"
+        _LOG.error(text, topic, partition, offset, error, exc_info=self._is_new("apply", error))
+
+    def _events(self, messages: Sequence[Message], read_at: datetime) -> Iterator[Event]:
+        """Yield the events of messages that ingest accepts, too, where it reads them at that moment."""
         by_topic: dict[str, list[Message]] = {}
         for message in messages:
             by_topic.setdefault(message.topic(), []).append(message)
         for topic, own in by_topic.items():
-            yield from self._in_columns(own, topic) if len(own) >= _BLOCK else self._by_rows(own, topic)
+            kafka_ms = np.array([message.timestamp()[1] for message in own], np.int64)
+            latest = latest_event_times(kafka_ms, read_at, self._max_skew_seconds)
+            judge = self._in_columns if len(own) >= _BLOCK else self._by_rows
+            yield from judge(own, topic, latest)
 
-    def _in_columns(self, messages: Sequence[Message], topic: str) -> Iterator[Event]:
+    def _in_columns(self, messages: Sequence[Message], topic: str, latest: Micros) -> Iterator[Event]:
         kind, left = self._types[topic], dict(enumerate(messages))
-        first = min(message.timestamp()[1] for message in messages)
-        values = pa.array([message.value() for message in messages], pa.binary())
-        found = accept(values, kind, latest_at(_arrival(first)))
-        if found is not None:
-            columns = (found.columns[field.name].to_pylist() for field in fields_of(kind))
-            for row, accepted in zip(found.rows.tolist(), zip(*columns, strict=True), strict=True):
-                message = left.pop(row)
-                yield Event(kind, accepted, message.timestamp()[1], message.partition(), message.offset())
-        yield from self._by_rows(left.values(), topic)
+        accepted = accept(pa.array([message.value() for message in messages], pa.binary()), kind, latest)
+        if accepted is not None:
+            columns = (accepted.columns[field.name].to_pylist() for field in fields_of(kind))
+            for row, event in zip(accepted.rows.tolist(), zip(*columns, strict=True), strict=True):
+                yield _event(kind, event, left.pop(row))
+        yield from self._by_rows(list(left.values()), topic, latest[list(left)])
 
-    def _by_rows(self, messages: Iterable[Message], topic: str) -> Iterator[Event]:
-        for message in messages:
-            sent = message.timestamp()[1]
+    def _by_rows(self, messages: Sequence[Message], topic: str, latest: Micros) -> Iterator[Event]:
+        for message, last in zip(messages, map(moment_of, latest.tolist()), strict=True):
             try:
-                kind, values, _ = read(message.value(), topic, self._types[topic], latest_at(_arrival(sent)))
+                kind, values, _ = read(message.value(), topic, self._types[topic], last)
             except Rejected:  # ingest has it in quarantine
                 self.rejected += 1
                 continue
-            yield Event(kind, values, sent, message.partition(), message.offset())
+            yield _event(kind, values, message)
 
 
-def _arrival(sent: int) -> datetime:
-    """Return when a message was sent, in milliseconds since 1970: the same for every server, whenever it reads."""
-    try:
-        return _EPOCH + timedelta(milliseconds=sent)
-    except OverflowError:
-        return _EPOCH
+def _event(kind: EventType, values: tuple[Any, ...], message: Message) -> Event:
+    return Event(kind, values, order_of(message.timestamp()[1]), message.partition(), message.offset())

@@ -8,9 +8,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from heapq import nsmallest
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 
@@ -25,17 +23,15 @@ from nextreel.model.recommend import Strategy
 from nextreel.model.snapshot import Snapshot
 from nextreel.model.solve import Rows
 from nextreel.serve.choices import Choice, Chosen
+from nextreel.serve.interactions import Interaction
 from nextreel.serve.people import Past, People, Person, Profile
 from nextreel.serve.popular import Popular
 from nextreel.serve.titles import Titles
+from nextreel.serve.unsettled import Raters, Unsettled
 from nextreel.settings import RatingsSettings, ServeSettings
 
 #: Titles that a diverse list chooses from, for each that it has.
 _CHOICE_OF = 5
-#: So many users' ratings say what a newcomer among titles is like until the next training.
-_MOST_RATERS = 200
-#: Newcomers among titles that are settled at a time.
-_SETTLED = 16
 #: No titles.
 _NONE: Ints = np.zeros(0, np.int64)
 
@@ -109,11 +105,12 @@ class Live:
         self.lock = threading.RLock()
         self._catalogue = Catalogue.of(model.ranking_factors.titles)
         self.titles = Titles(model, snapshot.titles, self._catalogue)
-        self.people = People(model, snapshot, self.titles, ratings.implicit)
+        most = serve.interactions_per_user
+        self.people = People(model, snapshot, self.titles, ratings.implicit, most, trained_at)
         self.popular = Popular(model.popularity, snapshot.history, serve.trending_half_life_hours, trained_at)
         self._of_users = FoldIn.of(model.users, model.biases.mean, model.feedback)
-        self._raters: dict[int, set[int]] = {}
-        self._unsettled: set[int] = set()
+        self._unsettled = Unsettled()
+        self._raters = Raters(self.people.ids.name)
 
     # Events
 
@@ -124,7 +121,7 @@ class Live:
             pass
 
     def take(self, events: Iterable[Event]) -> None:
-        """Take events; what they change of newcomers among titles shows once it is settled."""
+        """Take events; what they change of new titles shows once it is settled."""
         with self.lock:
             for event in events:
                 self._apply(event)
@@ -133,68 +130,61 @@ class Live:
         values = dict(zip(_FIELDS[event.type], event.values, strict=True))
         time = _microseconds(values["timestamp"])
         if event.type == "interaction":
-            self._did(values, (time, event.kafka_time, values["id"]))
+            self._interacted(values, time, event.kafka_time)
             return
         moment = (time, event.kafka_time, event.partition, event.offset)
         if event.type == "user":
-            row = self.people.change({ours: values[theirs] for theirs, ours in _USER.items()}, moment)
-            self._unsettled.update(self.people.new_titles_of(row))
+            self._user_changed(self.people.change({ours: values[theirs] for theirs, ours in _USER.items()}, moment))
             return
         decade = values["decada_lanzamiento"]
         card = {ours: values[theirs] for theirs, ours in _TITLE.items() if theirs in values}
         title = self.titles.change(card | {"decades": None if decade is None else [decade]}, moment)
         if title is not None and title >= self.titles.n_known:
-            self._unsettled.add(title)
+            self._unsettled.add(title, is_urgent=not self.titles.arrivals.is_estimated(title))
+            self.popular.reorder()
 
-    def _did(self, values: dict[str, Any], moment: tuple[int, int, str]) -> None:
+    def _interacted(self, values: dict[str, Any], time: int, kafka_time: int) -> None:
         verb = Verb(values["evento"])
         worth = self.people.worth(verb, values["calificacion"])
         if not worth:
             return
         title, user = self.titles.ids.add(values["id_contenido"]), self.people.ids.add(values["id_usuario"])
-        before = self.people.last(user, title)
-        deeds = self.people.did(user, title, verb is Verb.RATE, worth, moment)
-        # What is said to happen long after it was sent does not trend until the end of days.
-        time = min(deeds.time, moment[1] * 1000)
-        now = time if before is None else max(before, time)
-        if before is None or now > before:
-            self.popular.did(title, before, now)
-        if title >= self.titles.n_known:
-            self._raters.setdefault(title, set()).add(user)
-            self._unsettled.add(title)
-        self._unsettled.update(self.people.new_titles_of(user))
+        is_first = not self.people.has_seen(user, title)
+        changes = self.people.did(user, title, verb is Verb.RATE, Interaction(time, kafka_time, values["id"], worth))
+        if is_first:
+            self.popular.count(title)
+            if title >= self.titles.n_known:
+                self._raters.add(title, user)
+        for changed, before, after in changes:
+            self.popular.move(changed, before, after)
+            if changed >= self.titles.n_known and self.titles.is_new(changed):
+                self._unsettled.add(changed)
+        if changes:
+            self._user_changed(user)
+
+    def _user_changed(self, user: int) -> None:
+        """Note that the new titles of a user are to be estimated again, where they are estimated from that user."""
+        if user >= self.people.ids.n_known and self.people.has_new_titles(user):
+            self._unsettled.add_user(user)
 
     def settle(self) -> bool:
-        """Work out what is assumed of some newcomers among titles about which something was said.
+        """Estimate some of the new titles about which something changed; tell whether any are left.
 
-        Tells whether any are left: not all at once, since requests wait for it.
+        Not all at once, since requests wait for it.
         """
         with self.lock:
-            rows = np.array(nsmallest(_SETTLED, self._unsettled), np.int64)
-            self._unsettled.difference_update(rows.tolist())
+            rows = self._unsettled.take(self.people.new_titles_of, self._raters.count)
             if len(rows):
-                self._assume(rows)
+                self.titles.estimate(rows, self._new_titles(rows))
+                self.people.new_titles_changed()
             return bool(self._unsettled)
 
-    def _assume(self, rows: Ints) -> None:
-        found, n_known = self._new_titles(rows), self.titles.n_known
-        before, n = self.titles.new, len(self.titles) - n_known
-        parts = []
-        for old, changed in zip(vars(before).values(), vars(found).values(), strict=True):
-            grown = np.zeros((n, *old.shape[1:]), np.float32)
-            grown[: len(old)] = old
-            grown[rows - n_known] = changed
-            parts.append(grown)
-        self.titles.assume(Estimate(*parts))
-        self.people.new_titles_changed()
-
     def _new_titles(self, rows: Ints) -> Estimate:
-        """Solve for newcomers from what was said of them so far, and weigh it with their traits."""
+        """Return estimates of new titles, by row: from their ratings so far, weighed with their traits."""
         new = self.model.newcomers.titles
-        each = [new.expect_one(self.titles.card(row).values()) for row in rows.tolist()]
-        expected = _stacked(each)
-        raters = [self._chosen_raters(row) for row in rows.tolist()]
-        # In an order that does not tell in which they came: sums of floats depend on it.
+        expected = _stacked([new.expect_one(self.titles.card(row).values()) for row in rows.tolist()])
+        raters = [[user for user in self._raters.of(row) if self.people.holds(user, row)] for row in rows.tolist()]
+        # In an order that does not depend on that of events: sums of floats depend on it.
         users = sorted({user for own in raters for user in own}, key=self.people.ids.name)
         place = {user: n for n, user in enumerate(users)}
         if not users:
@@ -211,13 +201,6 @@ class Live:
         rating = Rows.of(title[given], user[given], stars[given], len(rows))
         solved = self._of_users.given(other).solve(liking, rating, threads=1)
         return new.weigh(solved, liking.counts, rating.counts, expected)
-
-    def _chosen_raters(self, title: int) -> list[int]:
-        """Return whose ratings a newcomer among titles is solved from: of many some, the same whoever came first."""
-        own = self._raters.get(title, set())
-        if len(own) <= _MOST_RATERS:
-            return list(own)
-        return nsmallest(_MOST_RATERS, own, key=lambda row: _scattered(self.people.ids.name(row)))
 
     # Questions
 
@@ -271,16 +254,15 @@ class Live:
             if not own.any():
                 return np.zeros(0, np.int64), np.zeros(0, np.float32)
             exclude = np.union1d(self._excluded(_NONE if seen is None else seen, asked), [title])
-            chosen, new = self.titles.chosen(asked.choice), self.titles.new.ranking
+            chosen, n = self.titles.chosen(asked.choice), asked.offset + asked.count
             known = chosen.known.copy()
-            added = self._added(chosen, exclude)
-            norms = np.linalg.norm(new[added], axis=1) * np.linalg.norm(own)
-            products = _products(new[added], own)
-            also = np.divide(products, norms, out=np.zeros(len(added), np.float32), where=norms > 0)
-            places = self.titles.places
-        n = asked.offset + asked.count
+            slots = self._added(chosen, exclude)
+            new = self.titles.arrivals.estimates.ranking[slots]
+            norms = np.linalg.norm(new, axis=1) * np.linalg.norm(own)
+            also = np.divide(_products(new, own), norms, out=np.zeros(len(slots), np.float32), where=norms > 0)
+            added = self._best_added(slots, also, n)
         rows, cosines = self._catalogue.most_alike(own, n, exclude, known)
-        rows, cosines = _merged(rows, cosines, added + self.titles.n_known, also, places)
+        rows, cosines = _merged(rows, cosines, added)
         return rows[asked.offset : n], cosines[asked.offset : n]
 
     def predict(self, person: Person, titles: Ints) -> Floats:
@@ -305,24 +287,33 @@ class Live:
 
     def _best(self, user: Floats, k: int, exclude: Ints, choice: Choice) -> tuple[Ints, Floats]:
         """Return the ``k`` best titles for a user's factors, exactly; equal scores in the order of rows."""
-        chosen, n_known = self.titles.chosen(choice), self.titles.n_known
+        chosen = self.titles.chosen(choice)
         pairs = Pairs(np.array([0, len(exclude)]), exclude)
         lists, products = self._catalogue.top_k(user[None], k, pairs, chosen.known)
         n = int(np.count_nonzero(lists[0] >= 0))
         rows, scores = lists[0, :n], products[0, :n]
-        added = self._added(chosen, exclude)
-        if not len(added):
+        slots = self._added(chosen, exclude)
+        if not len(slots):
             return rows, scores
-        also = _products(self.titles.new.ranking[added], user)
-        rows, scores = _merged(rows, scores, added + n_known, also, self.titles.places)
+        also = _products(self.titles.arrivals.estimates.ranking[slots], user)
+        rows, scores = _merged(rows, scores, self._best_added(slots, also, k))
         return rows[:k], scores[:k]
 
     def _added(self, chosen: Chosen, exclude: Ints) -> Ints:
-        """Return which newcomers are chosen and not to ``exclude`` (rows), ascending, in their own order."""
-        allowed, n_known = chosen.newcomers(len(self.titles.new.ranking)), self.titles.n_known
-        beyond = exclude[exclude >= n_known] - n_known
-        allowed[beyond[beyond < len(allowed)]] = False
-        return np.flatnonzero(allowed)
+        """Return the slots of new titles that have an estimate, are chosen and not to ``exclude`` (rows)."""
+        arrivals, slots = self.titles.arrivals, np.flatnonzero(chosen.new)
+        if not len(slots):
+            return slots
+        out = arrivals.slots(exclude[exclude >= self.titles.n_known])
+        return _without(slots[arrivals.estimated(slots)], out)
+
+    def _best_added(self, slots: Ints, scores: Floats, k: int) -> tuple[Ints, Floats, Ints]:
+        """Return the ``k`` new titles with the highest scores, and those with equal ones: rows, scores, places."""
+        if len(slots) > k > 0:
+            best = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+            slots, scores = slots[best], scores[best]
+        rows = self.titles.arrivals.rows[slots]
+        return rows, scores, self.titles.places_of(rows)
 
     def _excluded(self, seen: Ints, asked: Asked) -> Ints:
         if not asked.exclude and not asked.include_seen:
@@ -331,11 +322,18 @@ class Live:
         return own if asked.include_seen else np.union1d(own, seen)
 
 
-def _merged(rows: Ints, scores: Floats, others: Ints, also: Floats, places: Ints) -> tuple[Ints, Floats]:
-    """Return two lists of titles as one, best first, equal scores by ``places``."""
+def _merged(rows: Ints, scores: Floats, added: tuple[Ints, Floats, Ints]) -> tuple[Ints, Floats]:
+    """Return titles of the model and new ones (rows, scores, places) as one list: best first, equals by place."""
+    others, also, places = added
+    places = np.concatenate([rows, places])
     rows, scores = np.concatenate([rows, others]), np.concatenate([scores, also])
-    order = np.lexsort((places[rows], -scores))
+    order = np.lexsort((places, -scores))
     return rows[order], scores[order]
+
+
+def _without(slots: Ints, out: Ints) -> Ints:
+    left: Ints = slots[~np.isin(slots, out)] if len(out) else slots
+    return left
 
 
 def _products(rows: Floats, vector: Floats) -> Floats:
@@ -347,11 +345,6 @@ def _products(rows: Floats, vector: Floats) -> Floats:
 def _stacked(rows: Sequence[Estimate]) -> Estimate:
     """Return estimates one after another."""
     return Estimate(*(np.concatenate(parts) for parts in zip(*(vars(each).values() for each in rows), strict=True)))
-
-
-def _scattered(name: str) -> tuple[int, str]:
-    """Return what orders names as if by chance, everywhere alike."""
-    return crc32(name.encode("utf-8", "surrogatepass")), name
 
 
 def _microseconds(time: datetime) -> int:

@@ -28,11 +28,68 @@ class Metrics:
         )
         self.events = self._gauge("events", "Events that the model in use has followed.")
         self.rejected = self._gauge("rejected_messages", "Messages that break the contract, which are passed over.")
+        self.lag_messages = self._gauge(
+            "kafka_lag_messages", "Messages in Kafka that are not applied yet; NaN while Kafka does not answer."
+        )
+        self.lag_seconds = self._gauge(
+            "kafka_lag_seconds", "Age of the oldest message not applied yet; NaN while Kafka does not answer."
+        )
+        self.skipped = Counter(
+            "nextreel_serve_skipped_messages",
+            "Messages that keep to the contract but could not be applied, by topic; the log names each.",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.follow_failures = Counter(
+            "nextreel_serve_follow_failures",
+            "Failures while following the topics that concern no single message, by step.",
+            ["step"],
+            registry=self.registry,
+        )
+        for step in ("follow", "settle", "rank"):
+            self.follow_failures.labels(step)
         self.users = self._gauge("users", "Users known.")
         self.titles = self._gauge("titles", "Titles known.")
         self.swaps = Counter("nextreel_serve_model_swaps", "Models that took over.", registry=self.registry)
         self.refused = Counter(
             "nextreel_serve_models_refused", "Models that could not be loaded.", registry=self.registry
+        )
+        self.model_refused = self._gauge(
+            "current_model_refused", "1 while the current version cannot be loaded, and another is in use; otherwise 0."
+        )
+        self.model_waiting_since = self._gauge(
+            "current_model_waiting_since_timestamp_seconds",
+            "Since when the current version is not the one in use; 0 while it is.",
+        )
+
+        self.writes = Counter(
+            "nextreel_serve_writes",
+            "Events that the API was to write: acknowledged by Kafka, not written, or unknown (perhaps written).",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("acknowledged", "not_written", "unknown"):
+            self.writes.labels(outcome)
+        self.writes_outstanding = self._gauge("writes_outstanding", "Writes that wait for Kafka's acknowledgement.")
+        self.writes_failing = self._gauge("writes_failing", "1 while writes to Kafka fail, otherwise 0.")
+        self.producer_replacements = Counter(
+            "nextreel_serve_producer_replacements",
+            "Kafka producers that were replaced: after a fatal error, or after 30 s in which no write was good.",
+            registry=self.registry,
+        )
+        self.connections = self._gauge("connections", "Connections that are open.")
+        self.in_progress = self._gauge("requests_in_progress", "Requests that are being answered.")
+        self.requests_refused = Counter(
+            "nextreel_serve_requests_refused",
+            "Requests refused before any route sees them, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.connections_closed = Counter(
+            "nextreel_serve_connections_closed",
+            "Connections that the server closes by itself, by reason.",
+            ["reason"],
+            registry=self.registry,
         )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:

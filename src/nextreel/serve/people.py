@@ -18,11 +18,9 @@ from nextreel.model.snapshot import NO_TIME, Snapshot
 from nextreel.model.solve import Rows
 from nextreel.model.traits import Traits
 from nextreel.serve.ids import Ids
+from nextreel.serve.interactions import Change, Interaction, Interactions
 from nextreel.serve.titles import Moment, Titles
 from nextreel.settings import ImplicitRatings
-
-#: When an interaction happened, and what decides between two of the same moment: Kafka's time and the event's id.
-DeedMoment = tuple[int, int, str]
 
 #: Users with events whose factors are kept; those asked for longest ago go first, and are solved for anew.
 _MOST_PEOPLE = 100_000
@@ -59,32 +57,6 @@ _NAMES = tuple(Profile.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
-class Deeds:
-    """The newest that a user said of a title, in stars, and the newest that they did, as the stars it stands for."""
-
-    said: tuple[DeedMoment, float] | None = None
-    done: tuple[DeedMoment, float] | None = None
-
-    def with_deed(self, moment: DeedMoment, stars: float, is_said: bool) -> "Deeds":
-        """Return both with another deed, which may be older than what is known."""
-        known = self.said if is_said else self.done
-        newest = (moment, stars) if known is None or known[0] <= moment else known
-        return Deeds(newest, self.done) if is_said else Deeds(self.said, newest)
-
-    @property
-    def time(self) -> int:
-        """When the newest of them was, in microseconds since 1970."""
-        return max(each[0][0] for each in (self.said, self.done) if each is not None)
-
-    @property
-    def counts(self) -> tuple[float, bool, int]:
-        """What counts, in stars, whether it was said, and when: what was said goes before what was done."""
-        found = self.said or self.done
-        assert found is not None  # noqa: S101 (there are no deeds without one)
-        return found[1], self.said is not None, found[0][0]
-
-
-@dataclass(frozen=True)
 class Past:
     """What a user rated and did, m titles by row: stars, whether they were given, when (`History`)."""
 
@@ -103,6 +75,10 @@ class Past:
     def seen(self) -> Ints:
         """Return the titles, rows ascending."""
         return np.sort(self.titles)
+
+    def only(self, kept: np.ndarray[Any, np.dtype[np.bool_]]) -> "Past":
+        """Return some of the titles, by a mask (m,)."""
+        return self if kept.all() else Past(*(column[kept] for column in vars(self).values()))
 
     def with_more(self, places: Ints, more: "Past") -> "Past":
         """Return the same with more titles, each before the title of a place (m,), ascending."""
@@ -143,8 +119,19 @@ class Person:
 class People:
     """Rows of users: those of the model first, in its order, then newcomers in the order in which they came."""
 
-    def __init__(self, model: Model, snapshot: Snapshot, titles: Titles, implicit: ImplicitRatings):
+    def __init__(
+        self,
+        model: Model,
+        snapshot: Snapshot,
+        titles: Titles,
+        implicit: ImplicitRatings,
+        most: int,
+        trained_at: int | None = None,
+    ):
+        """Keep the newest ``most`` interactions of each user; no trained one counts as later than ``trained_at``."""
         self.ids = Ids(model.user_ids)
+        self._most = most
+        self._trained_at = trained_at
         self._model = model
         self._snapshot = snapshot
         self._titles = titles
@@ -152,9 +139,10 @@ class People:
         self.fold_in = FoldIn.of(model.titles, model.biases.mean, model.feedback)
         self._columns = [snapshot.users[name] for name in _NAMES]
         self._declared: dict[int, tuple[Moment, Profile]] = {}
-        self._deeds: dict[int, dict[int, Deeds]] = {}
-        self._people: dict[int, Person] = {}
-        self._with_new_titles: set[int] = set()
+        self._interactions: dict[int, Interactions] = {}
+        #: Users as solved for, and the round of estimates of new titles that they were solved with.
+        self._people: dict[int, tuple[int, Person]] = {}
+        self._round = 0
         self._anchors: dict[int, Estimate] = {}
         self._expected: dict[int, Estimate] = {}
 
@@ -190,30 +178,48 @@ class People:
         """Return what a deed counts for, in stars; None or 0 where it does not."""
         return stars if verb is Verb.RATE else self._stands_for[verb]
 
-    def did(self, row: int, title: int, is_said: bool, worth: float, moment: DeedMoment) -> Deeds:
-        """Take what a user said of a title, or did with it; return the newest of both."""
-        own = self._deeds.setdefault(row, {})
-        own[title] = own.get(title, Deeds()).with_deed(moment, worth, is_said)
-        self._changed(row)
-        if title >= self._titles.n_known:
-            self._with_new_titles.add(row)
-        return own[title]
+    def did(self, row: int, title: int, is_rating: bool, what: Interaction) -> list[Change]:
+        """Take a user's interaction with a title; return what changed of when titles were last interacted with."""
+        own = self._interactions.get(row)
+        if own is None:
+            own = self._interactions[row] = Interactions()
+        changes = own.add(title, is_rating, what, self._most, self._titles.ids.name)
+        if changes:
+            self._changed(row)
+            own.has_new |= title >= self._titles.n_known
+        return [self._since_training(row, change) for change in changes]
+
+    def _since_training(self, row: int, change: Change) -> Change:
+        """Return a change with what the model knows of the user and title."""
+        trained = self._trained_time(row, change.title)
+        if trained is None:
+            return change
+        if self._trained_at is not None:
+            trained = min(trained, self._trained_at)
+        before, after = (trained if time is None else max(time, trained) for time in change[1:])
+        return Change(change.title, before, after)
+
+    def has_seen(self, row: int, title: int) -> bool:
+        """Tell whether a user rated a title or did anything with it, however long ago."""
+        own = self._interactions.get(row)
+        return (own is not None and title in own) or self._trained_time(row, title) is not None
 
     def seen(self, row: int) -> Ints:
         """Return the titles that a user rated or did something with, rows ascending."""
-        titles, own = self._trained_titles(row), self._deeds.get(row)
-        return np.unique(np.concatenate([titles, np.array(list(own), np.int64)])) if own else titles
+        titles, own = self._trained_titles(row), self._interactions.get(row)
+        return titles if own is None else np.unique(np.concatenate([titles, own.seen()]))
 
     def past(self, row: int) -> Past:
-        """Return what a user rated and did until now.
+        """Return what a user rated and did until now: all that the model knows, and the newest since.
 
-        In an order that does not tell in which newcomers came: sums of floats depend on it.
+        Its order does not depend on that of events: sums of floats depend on it.
         """
-        known, own = self._trained_on(row), self._deeds.get(row)
-        if not own:
+        known, own = self._trained_on(row), self._interactions.get(row)
+        if own is None:
             return known
-        new = np.array(sorted(own, key=self._titles.places.__getitem__))
-        counts = [own[title].counts for title in new.tolist()]
+        new = np.array(list(own.titles()), np.int64)
+        new = new[np.argsort(self._titles.places_of(new))]
+        counts = [own.counts(title) for title in new.tolist()]
         stars, given, times = (np.array(column) for column in zip(*counts, strict=True))
         place = known.titles.searchsorted(new)
         there = place < len(known.titles)
@@ -238,17 +244,14 @@ class People:
     def _span(self, row: int) -> slice:
         return slice(*self._snapshot.history.start[row : row + 2].tolist()) if row < self.ids.n_known else slice(0, 0)
 
-    def last(self, row: int, title: int) -> int | None:
-        """Return when a user last did something with a title that counts; None where they never did."""
-        own = self._deeds.get(row, {}).get(title)
-        trained = self._trained_time(row, title)
-        if own is None:
-            return trained
-        return own.time if trained is None else max(own.time, trained)
+    def holds(self, row: int, title: int) -> bool:
+        """Tell whether a user's interaction with a title is kept."""
+        own = self._interactions.get(row)
+        return own is not None and own.holds(title)
 
     def counts(self, row: int, title: int) -> tuple[float, bool, int]:
-        """Return what counts of what a user said of a newcomer among titles, or did with it: `Deeds.counts`."""
-        return self._deeds[row][title].counts
+        """Return what counts of a user's interactions with a new title that are kept: `Interactions.counts`."""
+        return self._interactions[row].counts(title)
 
     def _trained_time(self, row: int, title: int) -> int | None:
         """Return when a user last did something with a title, as the model knows; None where it does not."""
@@ -261,12 +264,14 @@ class People:
 
     def person(self, row: int) -> Person:
         """Return a user as they are now."""
-        if row < self.ids.n_known and row not in self._deeds and row not in self._declared:
+        if row < self.ids.n_known and row not in self._interactions and row not in self._declared:
             model = self._trained(row)
             n = int(self._snapshot.history.start[row + 1] - self._snapshot.history.start[row])
             return Person(model, _strategy(model, n), n)
-        found = self._people.pop(row, None) or self._solved(self._expectation(row), self.past(row))
-        self._people[row] = found
+        solved_in, found = self._people.pop(row, (-1, None))
+        if found is None or (solved_in != self._round and self.has_new_titles(row)):
+            found = self._solved(self._expectation(row), self.past(row))
+        self._people[row] = self._round, found
         _forget(self._people, _MOST_PEOPLE)
         return found
 
@@ -294,8 +299,7 @@ class People:
         found = self._anchors.get(row)
         if found is None:
             past = self.past(row)
-            known = np.flatnonzero(past.titles < self._titles.n_known)
-            of_known = Past(past.titles[known], past.ratings[known], past.given[known], past.times[known])
+            of_known = past.only(past.titles < self._titles.n_known)
             found = self._anchors[row] = self._solved(self._expectation(row), of_known).estimate
             _forget(self._anchors, _MOST_ANCHORS)
         return found
@@ -309,17 +313,29 @@ class People:
         """Return the newcomers among titles whose factors change with a user: none where the model has the user."""
         if row < self.ids.n_known:
             return []
-        return [title for title in self._deeds.get(row, ()) if title >= self._titles.n_known]
+        own = self._interactions.get(row)
+        if own is None or not own.has_new:
+            return []
+        return [title for title in own.titles() if self._titles.is_new(title)]
+
+    def has_new_titles(self, row: int) -> bool:
+        """Tell whether a user had to do with any title that the model does not have."""
+        own = self._interactions.get(row)
+        return own is not None and own.has_new
 
     def new_titles_changed(self) -> None:
-        """Have those who rated newcomers among titles solved for anew."""
-        for row in self._with_new_titles:
-            self._people.pop(row, None)
+        """Note that estimates of new titles changed: users who rated any are solved for again when somebody asks."""
+        self._round += 1
+
+    def counted(self, past: Past) -> Past:
+        """Return what a user is solved from: titles of which nothing but interactions is known do not count."""
+        return past.only(self._titles.have_estimates(past.titles))
 
     def _expects(self, profile: Profile) -> Estimate:
         return self._model.newcomers.users.expect_one(profile.values())
 
     def _solved(self, expected: Estimate, past: Past) -> Person:
+        past = self.counted(past)
         liking, stars = past.liking(), past.stars()
         solved = self.fold_in.given(self._titles.of(past.titles)).solve(liking, stars, threads=1)
         estimate = self._model.newcomers.users.weigh(solved, liking.counts, stars.counts, expected)

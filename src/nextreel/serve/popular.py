@@ -54,22 +54,30 @@ class Popular:
         found: Doubles = np.exp2(np.clip(ages, -_MOST, _MOST))
         return found
 
-    def did(self, title: int, before: int | None, now: int) -> None:
-        """Take it that a user did something with a title, last at ``now``, and ``before`` last then (None: never)."""
-        weight = self._weight_of(now)
-        if before is None:
-            self._popularity.add(title, 1.0)
-        elif before != NO_TIME:
-            weight -= self._weight_of(before)
-        self._trend.add(title, weight)
+    def count(self, title: int) -> None:
+        """Record that one more user had to do with a title."""
+        self._popularity.add(title, 1.0)
         self._dirty = True
 
-    def _weight_of(self, time: int) -> float:
+    def reorder(self) -> None:
+        """Have titles ordered again: what they are among equals has changed."""
+        self._dirty = True
+
+    def move(self, title: int, before: int | None, after: int | None) -> None:
+        """Record that a user's latest interaction with a title moved from ``before`` to ``after``; None is none."""
+        if before != after:
+            self._trend.add(title, self._weight_of(after) - self._weight_of(before))
+            self._dirty = True
+
+    def _weight_of(self, time: int | None) -> float:
+        if time is None or time == NO_TIME:
+            return 0.0
         return float(2.0 ** min(max((time - self._reference) / self._half_life, -_MOST), _MOST))
 
     def ranking(self, places: Ints) -> Callable[[], None]:
-        """Return what orders titles anew, where anything has changed; ``places`` (n,) is their order among equals.
+        """Return what orders titles again, where anything has changed; ``places`` (n,) is their order among equals.
 
+        A title whose place is n is left out: nothing but interactions is known of it.
         It may be called while events come, and takes everything as it is now.
         """
         if not self._dirty:
@@ -78,6 +86,8 @@ class Popular:
         return partial(self._rank, self._popularity.rows.copy(), self._trend.rows.copy(), places)
 
     def _rank(self, popularity: Doubles, trend: Doubles, places: Ints) -> None:
+        n = len(popularity)
+        popularity[places[:n] >= len(places)] = trend[places[:n] >= len(places)] = 0.0  # those that have no place
         # Rounded, and what is left of sums that should be 0 is 0.
         highest = float(trend.max(initial=0.0))
         shares = np.round(trend / highest, _DIGITS) if highest > 0 else np.zeros(len(trend))

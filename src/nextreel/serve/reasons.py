@@ -32,6 +32,7 @@ def reasons(
     live: Live, profile: Profile, past: Past, titles: Ints, most: int, weights: AffinityWeights
 ) -> list[Reason]:
     """Explain ``titles`` (rows) to somebody who has a past and a profile, each by at most ``most`` things of a kind."""
+    past = live.people.counted(past)
     model, n = live.model, len(past.titles)
     expected = model.newcomers.users.expect_one(profile.values()).ranking[0]
     if not expected.any():

@@ -2,11 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from fastapi import Header
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic_core import PydanticCustomError
 
-from nextreel.events.contract import MATURITY, RATING_MAX, RATING_MIN, Verb
+from nextreel.events.contract import (
+    ENTRIES_MAX,
+    ENTRY_CHARACTERS_MAX,
+    ID_CHARACTERS_MAX,
+    MATURITY,
+    RATING_MAX,
+    RATING_MIN,
+    TEXT_CHARACTERS_MAX,
+    Verb,
+    list_fault,
+    text_fault,
+)
+from nextreel.events.contract import Reason as QuarantineReason
 from nextreel.serve.choices import Choice
 from nextreel.serve.live import Asked as Wish
 
@@ -15,6 +29,31 @@ def _utf8(value: str) -> str:
     """Refuse half a surrogate pair, which JSON can write and UTF-8 cannot."""
     value.encode()
     return value
+
+
+def _refuse(fault: tuple[QuarantineReason, str] | None) -> None:
+    """Answer 422 with the reason and the detail that quarantine has for the same value."""
+    if fault is not None:
+        reason, detail = fault
+        raise PydanticCustomError(reason.replace(" ", "_"), "{text}", {"text": f"{reason}: {detail}"})
+
+
+def _at_most(max_characters: int) -> AfterValidator:
+    def check(value: str) -> str:
+        _refuse(text_fault("text", value, max_characters))
+        return value
+
+    return AfterValidator(check)
+
+
+def _few(value: list[str]) -> list[str]:
+    _refuse(list_fault("list", value, ENTRIES_MAX))
+    return value
+
+
+def _length(max_characters: int) -> Any:
+    """Return what OpenAPI shows of a text's bounds; `_at_most` checks them."""
+    return Field(min_length=1, json_schema_extra={"maxLength": max_characters, "pattern": r"^[^\u0000]*$"})
 
 
 def _text_alone(value: object) -> object:
@@ -41,9 +80,20 @@ def _age_rating(value: str) -> str:
 MOST_COUNT, MOST_OFFSET = 100, 900
 MOST_TITLES = 100
 
-Id = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_utf8)]
-Text = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_utf8)]
-Texts = Annotated[list[Text], Field(max_length=50)]
+Id = Annotated[str, _length(ID_CHARACTERS_MAX), AfterValidator(_utf8), _at_most(ID_CHARACTERS_MAX)]
+Text = Annotated[str, _length(TEXT_CHARACTERS_MAX), AfterValidator(_utf8), _at_most(TEXT_CHARACTERS_MAX)]
+Entry = Annotated[str, _length(ENTRY_CHARACTERS_MAX), AfterValidator(_utf8), _at_most(ENTRY_CHARACTERS_MAX)]
+Texts = Annotated[list[Entry], Field(json_schema_extra={"maxItems": ENTRIES_MAX}), AfterValidator(_few)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern="^[ -~]+$",
+        description="a name for this event that the client chooses, printable ASCII: with the same key and user a "
+        "repeated request has the same event id, and counts once; unused if the body has an id",
+    ),
+]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT, description="titles on a page")]
 Offset = Annotated[int, Field(ge=0, le=MOST_OFFSET, description="titles to leave out at the top")]
 _Number = BeforeValidator(_number_alone)
@@ -66,7 +116,7 @@ class Page(BaseModel):
     count: Count = 10
     offset: Offset = 0
     type: Kind | None = None
-    genre: Annotated[list[Text], Field(max_length=20, description="any of them")] = []
+    genre: Annotated[list[Entry], Field(max_length=20, description="any of them")] = []
     age_rating: Annotated[AgeRating | None, Field(description="at most as mature as this")] = None
 
     def choice(self) -> Choice:
@@ -291,7 +341,7 @@ class Wanted(Asked):
     count: Annotated[Count, _Number] = 10
     offset: Annotated[Offset, _Number] = 0
     type: Kind | None = None
-    genre: Annotated[list[Text], Field(max_length=20, description="any of them")] = []
+    genre: Annotated[list[Entry], Field(max_length=20, description="any of them")] = []
     age_rating: AgeRating | None = None
     exclude: Annotated[list[Id], Field(max_length=MOST_TITLES)] = []
     include_seen: YesNo = False
@@ -300,7 +350,7 @@ class Wanted(Asked):
 
 
 class Interaction(Asked):
-    """What a user did. Without an id one is made; send your own, and a request that is repeated counts once."""
+    """What a user did. A request that is repeated with the same id, or the same Idempotency-Key, counts once."""
 
     user_id: Id
     content_id: Id
@@ -364,9 +414,15 @@ class Decision(Answer):
 
 
 class Models(Answer):
-    """The versions in the store, the oldest first, which of them is current, and the newest decisions about them."""
+    """The versions in the store, the oldest first, and the newest decisions about them.
+
+    `current` is the version that servers are to use, `in_use` the one that this server answers by, and `refused` the
+    current one if this server cannot load it.
+    """
 
     current: str | None
+    in_use: str | None
+    refused: str | None
     versions: list[str]
     decisions: list[Decision]
 
@@ -397,3 +453,7 @@ class Problem(Answer):
     status: int
     detail: str
     errors: list[dict[str, object]] | None = None
+    event_id: Annotated[str | None, Field(description="of an event that Kafka did not acknowledge")] = None
+    may_be_written: Annotated[
+        bool | None, Field(description="whether that event may have been written; false: it surely was not")
+    ] = None

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nextreel.model.arrays import Doubles, Floats, Ints
+from nextreel.model.arrays import Doubles, Floats, Ints, Mask
 from nextreel.model.estimate import Estimate
 from nextreel.model.model import Model
 from nextreel.model.rank import Catalogue
 from nextreel.model.snapshot import NO_TIME
 from nextreel.model.traits import Traits
-from nextreel.serve.choices import OFFERED, Choice, Choices, Chosen, marks
+from nextreel.serve.arrivals import Arrivals
+from nextreel.serve.choices import NO_MARKS, Choice, Choices, Chosen, Marks, marks
 from nextreel.serve.grown import Grown
 from nextreel.serve.ids import Ids
 from nextreel.serve.ranked import Ranked
@@ -24,6 +25,8 @@ from nextreel.serve.ranked import Ranked
 Moment = tuple[int, int, int, int]
 
 _LISTS = ("genres", "directors", "actors", "decades")
+#: From so many new titles on, their order is taken from that of all of them, which is kept.
+_MANY = 256
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Card:
         found = {name: [value for value in getattr(self, name) or () if value is not None] for name in _LISTS}
         return found | {"age_rating": [] if self.age_rating is None else [self.age_rating]}
 
-    def marks(self) -> set[str]:
+    def marks(self) -> Marks:
         """Return the marks that choices are made by."""
         return marks(self.type, self.genres, self.age_rating)
 
@@ -72,8 +75,10 @@ class Titles:
         since = pc.fill_null(table["updated_at"].cast(pa.int64()), 0).to_numpy()
         self._since: Grown[np.int64] = Grown(since)
         self._changed: dict[int, tuple[Moment, Card]] = {}
-        self._choices = Choices(catalogue, table)
-        self._new = Estimate(*(values[:0] for values in vars(model.titles).values()))
+        #: Titles that events described after training.
+        self.arrivals = Arrivals(self.ids.n_known, model.titles)
+        self._choices = Choices(catalogue, table, self.arrivals)
+        self._by_name: list[tuple[bytes, int]] = []
         self._places = np.arange(len(self.ids))
         self._names = _plain(pc.fill_null(table["title"], ""))
         self._revisions: dict[int, int] = {}
@@ -89,21 +94,37 @@ class Titles:
         return self.ids.n_known
 
     @property
-    def new(self) -> Estimate:
-        """What is assumed of newcomers, in their order."""
-        return self._new
-
-    @property
     def places(self) -> Ints:
-        """The order of titles among equals, (n,): the model's by row, then newcomers by id, whenever each came."""
-        n = len(self)
+        """The order of titles among equals, (n,): the model's by row, then described ones by id, whenever each came.
+
+        Titles that nothing describes come last, in no order.
+        """
+        n, arrived = len(self), self.arrivals.rows
+        if len(self._by_name) < len(arrived):
+            self._by_name.extend((self._encoded(row), row) for row in arrived[len(self._by_name) :].tolist())
+            self._by_name.sort()  # most of it is in order already
+            self._places = self._places[:0]
         if len(self._places) < n:
-            names = [self.ids.name(row).encode() for row in range(self.n_known, n)]
             self._places = np.arange(n)
-            self._places[self.n_known + np.array(sorted(range(len(names)), key=names.__getitem__))] = np.arange(
-                self.n_known, n
-            )
+            self._places[self.n_known :] = n
+            in_order = np.array([row for _, row in self._by_name], np.int64)
+            self._places[in_order] = self.n_known + np.arange(len(in_order))
         return self._places
+
+    def places_of(self, rows: Ints) -> Ints:
+        """Return what orders some titles among equals, whether described or not, (m,): by row, new ones by id."""
+        new = np.flatnonzero(rows >= self.n_known)
+        if not len(new):
+            return rows
+        if len(new) > _MANY and (self.arrivals.slots(rows[new]) >= 0).all():
+            return self.places[rows]
+        names = [self._encoded(row) for row in rows[new].tolist()]
+        places = rows.copy()
+        places[new[sorted(range(len(names)), key=names.__getitem__)]] = self.n_known + np.arange(len(names))
+        return places
+
+    def _encoded(self, row: int) -> bytes:
+        return self.ids.name(row).encode("utf-8", "surrogatepass")
 
     def card(self, row: int) -> Card:
         """Return what there is to tell of a title."""
@@ -128,7 +149,11 @@ class Titles:
 
     def is_offered(self, row: int) -> bool:
         """Tell whether a title has come as a movie or a series, and not only as what somebody watched."""
-        return self._choices.has(row, OFFERED)
+        return self._choices.is_offered(row)
+
+    def is_new(self, row: int) -> bool:
+        """Tell whether an event described a title that the model does not have."""
+        return self.arrivals.slot(row) is not None
 
     def revision(self, row: int) -> int:
         """Return a number that changes with what there is to tell of a title."""
@@ -160,7 +185,7 @@ class Titles:
             return None
         before, card = self.card(row), Card(**values)
         self._changed[row] = moment, card
-        self._choices.change(row, before.marks() if self.is_offered(row) else set(), card.marks())
+        self._choices.change(row, before.marks() if self.is_offered(row) else NO_MARKS, card.marks())
         self._revisions[row] = self._revisions.get(row, 0) + 1
         self._since[row] = moment[0]
         self._unranked = True
@@ -173,23 +198,31 @@ class Titles:
             return (NO_TIME, 0, 0, 0)
         return (int(self._since.rows[row]), 0, 0, 0)
 
-    def assume(self, new: Estimate) -> None:
-        """Take what is assumed of newcomers, all of them."""
-        self._new = new
+    def estimate(self, rows: Ints, estimate: Estimate) -> None:
+        """Replace the estimates of some described titles (m,), by m rows."""
+        self.arrivals.estimate(self.arrivals.slots(rows), estimate)
+
+    def have_estimates(self, rows: Ints) -> Mask:
+        """Tell which titles have an estimate, (m,): the model's, and those described since once they are settled."""
+        known = rows < self.n_known
+        if not known.all():
+            known[~known] = self.arrivals.estimated(self.arrivals.slots(rows[~known]))
+        return known
 
     def of(self, rows: Ints) -> Estimate:
-        """Return what is assumed of titles; of newcomers that nothing was said of yet, 0."""
-        model, new, n = self._model.titles, self._new, self.n_known
-        known = rows < n
+        """Return the estimates of titles; 0 of titles that have none."""
+        model, known = self._model.titles, rows < self.n_known
         if known.all():
             return model.take(rows)
+        new = np.flatnonzero(~known)
+        slots = self.arrivals.slots(rows[new])
+        new, slots = new[slots >= 0], slots[slots >= 0]
         parts = []
-        for old, added in zip(vars(model).values(), vars(new).values(), strict=True):
-            found = np.zeros((len(rows), *old.shape[1:]), np.float32)
-            found[known] = old[rows[known]]
-            there = ~known & (rows - n < len(added))
-            found[there] = added[rows[there] - n]
-            parts.append(found)
+        for old, added in zip(vars(model).values(), vars(self.arrivals.estimates).values(), strict=True):
+            part = np.zeros((len(rows), *old.shape[1:]), np.float32)
+            part[known] = old[rows[known]]
+            part[new] = added[slots]
+            parts.append(part)
         return Estimate(*parts)
 
     def rating_of(self, rows: Ints) -> tuple[Floats, Floats]:

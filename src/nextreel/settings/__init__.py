@@ -2,6 +2,7 @@
 
 from nextreel.settings.sections import (
     AffinityWeights,
+    ContractSettings,
     EvaluationSettings,
     ExportSettings,
     ImplicitRatings,
@@ -20,11 +21,12 @@ from nextreel.settings.sections import (
     url_of,
 )
 from nextreel.settings.sources import PREFIX, load, variable_of
-from nextreel.settings.toml import as_toml
+from nextreel.settings.toml import as_toml, read_toml
 
 __all__ = [
     "PREFIX",
     "AffinityWeights",
+    "ContractSettings",
     "EvaluationSettings",
     "ExportSettings",
     "ImplicitRatings",
@@ -42,6 +44,7 @@ __all__ = [
     "VersionsSettings",
     "as_toml",
     "load",
+    "read_toml",
     "url_of",
     "variable_of",
 ]

@@ -1,5 +1,6 @@
 """Every setting: its section, its default, what it may be, what it is for."""
 
+import ipaddress
 import re
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -19,6 +20,7 @@ _DAYS_MAX = 36_500
 
 
 Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0.0, le=3_600.0)]
 
 
 def _topic(name: str) -> str:
@@ -46,6 +48,28 @@ def _since(value: Any) -> Any:
     except (TypeError, ValueError):
         raise ValueError("it must be a share between 0 and 1, or a date or time as 2026-01-31T12:00Z") from None
     return value.replace(tzinfo=value.tzinfo or UTC) if moment else float(value)
+
+
+def _root_path(path: str) -> str:
+    """Return a path prefix without a slash at its end. The API's own paths are refused: both would mean one path."""
+    path = path.rstrip("/")
+    own = ("v1", "static", "healthz", "readyz", "metrics", "openapi.json")
+    if path and (not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+", path) or path.split("/")[1] in own):
+        raise ValueError(f"it must be a path as /rec, and not begin with one of /{', /'.join(own)}")
+    return path
+
+
+def _network(address: str) -> str:
+    try:
+        return str(ipaddress.ip_network(address, strict=False))
+    except ValueError:
+        raise ValueError("it must be an address as 10.0.0.7 or a network as 10.0.0.0/8") from None
+
+
+def _origin(origin: str) -> str:
+    if not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", origin):
+        raise ValueError("it must be a scheme and a name as https://app.example.com, without a path; * is not allowed")
+    return origin.lower()
 
 
 #: What Kafka takes for a topic's name.
@@ -83,6 +107,14 @@ class KafkaSettings(Section):
     interactions: Topic = Field("producer4_topic", description="the interactions' topic")
     partitions: Positive = Field(2, le=100_000, description="partitions of a topic that nextreel creates")
     replication: Positive = Field(1, le=10_000, description="replicas of a topic that nextreel creates")
+    distribution: Annotated[Path | None, _FILLED] = Field(
+        None, description="folder of an Apache Kafka distribution for `broker --apache`; by default Maven fetches one"
+    )
+    min_insync_replicas: Positive | None = Field(
+        None,
+        description="replicas that must have a message before it is acknowledged, in a topic that nextreel creates; "
+        "by default one less than replication, and at least 1",
+    )
     client: dict[str, SecretStr] = Field(default_factory=dict, description="librdkafka settings by their own names")
 
     @property
@@ -94,6 +126,20 @@ class KafkaSettings(Section):
     def client_config(self) -> dict[str, str]:
         """What every librdkafka client starts from, secrets in the clear: never to be logged."""
         return {"bootstrap.servers": self.bootstrap} | {k: v.get_secret_value() for k, v in self.client.items()}
+
+    @property
+    def insync_replicas(self) -> int:
+        """``min.insync.replicas`` of a topic that nextreel creates: one replica may be gone, and writes go on."""
+        return self.min_insync_replicas or max(1, self.replication - 1)
+
+    @model_validator(mode="after")
+    def _enough_replicas(self) -> "KafkaSettings":
+        if self.insync_replicas > self.replication:
+            raise ValueError(
+                f"kafka.min_insync_replicas is {self.min_insync_replicas}; it must be between 1 and "
+                f"kafka.replication, which is {self.replication}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _distinct_topics(self) -> "KafkaSettings":
@@ -110,12 +156,23 @@ class SparkSettings(Section):
     conf: dict[str, str] = Field(default_factory=dict, description="any Spark settings by their own names")
 
 
+class ContractSettings(Section):
+    """What the contract leaves open."""
+
+    max_clock_skew_seconds: int = Field(
+        900,
+        ge=0,
+        le=366 * 86_400,
+        description="how far an event time may be ahead of the message's arrival; quarantined beyond that",
+    )
+
+
 class IngestSettings(Section):
     """The stream from Kafka to the lake."""
 
     connector: Literal["python", "jvm"] = Field("python", description="Kafka through Python, or Spark's own connector")
     packages: str = Field(
-        "org.apache.spark:spark-sql-kafka-0-10_2.13:4.3.0",
+        "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0",
         description="Maven coordinates for connector = jvm; not asked for where spark.conf.spark.jars names JARs",
     )
     java_client: dict[str, SecretStr] = Field(
@@ -302,10 +359,50 @@ class ServeSettings(Section):
         default_factory=list, description="names by which others reach it, beside host and localhost"
     )
     without_keys: bool = Field(False, description="let anybody who reaches it do anything, at any address")
-    requests_per_second: float = Field(0.0, ge=0.0, description="of one key or address, at the most; 0 for any number")
+    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+        "", description="path prefix under which a reverse proxy serves it, as /rec"
+    )
+    trusted_proxies: list[Annotated[str, AfterValidator(_network)]] = Field(
+        default_factory=list,
+        description="addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Prefix count",
+    )
+    cors_origins: list[Annotated[str, AfterValidator(_origin)]] = Field(
+        default_factory=list, description="origins whose pages may call the API, as https://app.example.com"
+    )
+    requests_per_second: float = Field(
+        0.0, ge=0.0, description="requests of one key, or of one address without keys; 0 for any number"
+    )
+    address_requests_per_second: float = Field(
+        0.0, ge=0.0, description="requests of one address, counted before any key is looked up; 0 for any number"
+    )
+    failed_keys_per_second: float = Field(
+        20.0, ge=0.0, description="401 answers to one address; further requests without a known key get 429; 0: any"
+    )
     max_body_bytes: Positive = Field(65_536, description="longest body of a request")
+    max_outstanding_writes: Positive = Field(
+        100, le=10_000, description="writes that wait for Kafka at a time; one more is answered 503 at once"
+    )
+    write_timeout_seconds: float = Field(
+        10.0, gt=0.0, le=60.0, description="longest wait for Kafka's acknowledgement of a write; 503 after it"
+    )
+    max_header_bytes: int = Field(65_536, ge=1_024, description="longest request line and headers of a request")
+    max_header_fields: int = Field(100, ge=10, description="headers of a request, at the most")
+    max_connections: Positive = Field(2_000, description="open connections; beyond, the longest idle one is closed")
+    max_concurrent_requests: Positive = Field(500, description="requests answered at a time; further ones get 503")
+    header_timeout_seconds: Seconds = Field(10.0, description="time for a request's headers to arrive")
+    body_timeout_seconds: Seconds = Field(30.0, description="time for a request's body to arrive")
+    idle_timeout_seconds: Seconds = Field(75.0, description="time that a connection without a request stays open")
+    send_timeout_seconds: Seconds = Field(30.0, description="time for a client to read what it was sent")
     dashboard: bool = Field(True, description="show the dashboard at /, which keeps the figures of the lake in memory")
     access_log: bool = Field(False, description="log every request: who, what, how long; no query, no key")
+    max_lag_seconds: float = Field(
+        300.0,
+        ge=0.0,
+        description="/readyz fails while an event older than this is not in the answers; 0 for never",
+    )
+    interactions_per_user: Positive = Field(
+        2_000, description="interactions since the last training that count for one user, the newest"
+    )
     trending_half_life_hours: float = Field(
         72.0, gt=0.0, le=24 * 365, description="trending: after so long what users did counts half"
     )
@@ -319,6 +416,8 @@ class InsightSettings(Section):
         ge=64,
         description="what the figures may take of memory; what is beyond lies in the system's temporary files",
     )
+    concurrent_questions: Positive = Field(2, description="questions to the figures that are answered at a time")
+    waiting_questions: int = Field(50, ge=0, description="questions that wait for their turn; further ones get 503")
 
 
 class UpSettings(Section):
@@ -345,6 +444,7 @@ class Settings(Section):
     )
     kafka: KafkaSettings = KafkaSettings()
     spark: SparkSettings = SparkSettings()
+    contract: ContractSettings = ContractSettings()
     ingest: IngestSettings = IngestSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
     ratings: RatingsSettings = RatingsSettings()

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from nextreel.errors import SettingsError
 from nextreel.settings.sections import FREE_TABLES, Settings
+from nextreel.settings.toml import read_toml
 
 PREFIX = "NEXTREEL_"
 #: Variables that ``./run`` itself reads.
@@ -69,7 +70,7 @@ def _from_file(file: Path | None, origins: dict[str, str]) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        values = tomllib.loads(file.read_text("utf-8"))
+        values = read_toml(file)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"the settings file {file} cannot be read: {error}") from None
     for section, table in FREE_TABLES:

@@ -1,6 +1,8 @@
-"""Settings as a settings file."""
+"""TOML: a user's file read, whatever mark its editor wrote first; settings as a settings file."""
 
+import codecs
 import json
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +12,18 @@ from nextreel.settings.sections import FREE_TABLES, Settings
 
 #: What can hold secrets stays where it is.
 _KEPT_BACK = {section: {table} for section, table in FREE_TABLES}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+
+    Windows' Notepad writes the mark, PowerShell 5 writes UTF-16. Raises OSError, UnicodeDecodeError or
+    `tomllib.TOMLDecodeError`.
+    """
+    data = path.read_bytes()
+    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    return tomllib.loads(text.replace("\r\n", "\n"))
 
 
 def as_toml(settings: Settings, always: Iterable[str] = ()) -> str:

@@ -75,7 +75,7 @@ async function fill(list, name, words) {
   const own = (list.asked = (list.asked ?? 0) + 1);
   let found;
   try {
-    found = await get(`/v1/insight/choices/${name}?count=60&q=${encodeURIComponent(words)}`);
+    found = await get(`v1/insight/choices/${name}?count=60&q=${encodeURIComponent(words)}`);
   } catch (error) {
     found = error;
   }

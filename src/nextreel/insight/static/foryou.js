@@ -36,7 +36,7 @@ export class ForYou {
   }
 
   async #pickFirst() {
-    const [first] = await get("/v1/insight/choices/user?count=1");
+    const [first] = await get("v1/insight/choices/user?count=1");
     if (first) {
       this.names.set(first.value, first.label);
       if (!this.isClosed && !state.likes.length) settle({ person: first.value });
@@ -74,7 +74,7 @@ export class ForYou {
       const own = ++asked;
       let answer;
       try {
-        answer = await get(`/v1/insight/choices/user?count=20&q=${encodeURIComponent(input.value)}`);
+        answer = await get(`v1/insight/choices/user?count=20&q=${encodeURIComponent(input.value)}`);
       } catch (error) {
         if (own === asked) this.#tell(error.message);
         return;
@@ -113,7 +113,7 @@ export class ForYou {
   // Offer genres to a stranger, once.
   async #offer() {
     const offered = () => this.likes.querySelector("button");
-    const genres = offered() ? [] : await get("/v1/insight/choices/genre?count=20");
+    const genres = offered() ? [] : await get("v1/insight/choices/genre?count=20");
     if (offered()) return;
     for (const { value, label } of genres) {
       const button = el("button", { type: "button", "aria-pressed": "false" }, label);
@@ -132,24 +132,24 @@ export class ForYou {
   async #lists(person, likes) {
     if (!person) {
       const preferences = { genres: likes };
-      const top = await post("/v1/recommendations", { preferences, count: COUNT, explain: true });
+      const top = await post("v1/recommendations", { preferences, count: COUNT, explain: true });
       const rows = [["Top picks", "by what you like", top]];
-      return [...rows, ["Trending", "what users watch these days", await get(`/v1/trending?count=${COUNT}`)]];
+      return [...rows, ["Trending", "what users watch these days", await get(`v1/trending?count=${COUNT}`)]];
     }
-    const user = `/v1/users/${encodeURIComponent(person)}`;
+    const user = `v1/users/${encodeURIComponent(person)}`;
     const query = `count=${COUNT}&user_id=${encodeURIComponent(person)}`;
     const [top, past, trending] = await Promise.all([
-      get(`${user}/recommendations?count=${COUNT}&explain=true`), get(`${user}/history?count=50`), get(`/v1/trending?${query}`),
+      get(`${user}/recommendations?count=${COUNT}&explain=true`), get(`${user}/history?count=50`), get(`v1/trending?${query}`),
     ]);
     const rows = [["Top picks", "", top]];
     const liked = past.items?.find((each) => (each.rating ?? 0) >= 4 || each.event === "complete" || each.event === "play");
     if (liked) {
-      const { items } = await get(`/v1/titles/${encodeURIComponent(liked.content_id)}/similar?${query}`).catch(() => ({ items: [] }));
+      const { items } = await get(`v1/titles/${encodeURIComponent(liked.content_id)}/similar?${query}`).catch(() => ({ items: [] }));
       rows.push([`Because you watched ${liked.title ?? liked.content_id}`, "", { items, strategy: "similar" }]);
     }
     rows.push(["Trending", "what users watch these days", trending]);
     const genre = favourite(top.items);
-    if (genre) rows.push([`New in ${genre}`, "what came last", await get(`/v1/new?${query}&genre=${encodeURIComponent(genre)}`)]);
+    if (genre) rows.push([`New in ${genre}`, "what came last", await get(`v1/new?${query}&genre=${encodeURIComponent(genre)}`)]);
     return rows;
   }
 
@@ -190,7 +190,7 @@ export class ForYou {
     const { person } = state;
     const before = this.shown;
     try {
-      await post("/v1/interactions", {
+      await post("v1/interactions", {
         user_id: person, content_id: each.content_id, event, ...(rating ? { rating } : {}), device: "web",
       });
     } catch (error) {

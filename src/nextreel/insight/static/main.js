@@ -26,7 +26,7 @@ async function start() {
   });
   while (!definitions) {
     try {
-      definitions = await get("/v1/insight/definitions");
+      definitions = await get("v1/insight/definitions");
     } catch (error) {
       trouble(error);
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
@@ -70,7 +70,7 @@ function listen() {
   unfollow?.();
   unfollow = last = undefined;
   if (document.hidden) return;
-  unfollow = follow(`/v1/insight/changes${shownName === "pipeline" ? "?pipeline=true" : ""}`, heard, lost);
+  unfollow = follow(`v1/insight/changes${shownName === "pipeline" ? "?pipeline=true" : ""}`, heard, lost);
 }
 
 // The links stay the same ones, so that whoever uses the keyboard stays where they are.

@@ -42,7 +42,7 @@ export class Pipeline {
   }
 
   async refresh() {
-    this.show(await get("/v1/insight/pipeline"));
+    this.show(await get("v1/insight/pipeline"));
   }
 
   close() {

@@ -28,7 +28,7 @@ export function address(change = {}) {
   query.set("view", view);
   if (person) query.set("person", person);
   for (const like of likes) query.append("like", like);
-  return `/?${query}`;
+  return `?${query}`;
 }
 
 export function onChange(listener) {

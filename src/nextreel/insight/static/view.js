@@ -51,7 +51,7 @@ export class View {
   async #ask(charts, query, signal) {
     const wanted = new URLSearchParams(query);
     for (const { name } of charts) wanted.append("chart", name);
-    const answer = await get(`/v1/insight/views/${this.definition.name}?${wanted}`, signal);
+    const answer = await get(`v1/insight/views/${this.definition.name}?${wanted}`, signal);
     signal.throwIfAborted();
     return answer;
   }
@@ -135,7 +135,7 @@ export class View {
     }
     const isEmpty = !drawable(chart, data).length;
     card.empty.hidden = !isEmpty;
-    card.empty.textContent = loaded ? this.#nothing() : "Warming up: the lake is being read.";
+    card.empty.textContent = data.trouble ?? (loaded ? this.#nothing() : "Warming up: the lake is being read.");
     if (card.plot) {
       card.plot.hidden = isEmpty;
       if (!isEmpty) draw(card.plot, chart, data, this.definitions.metrics, (values) => values.forEach(([by, value]) => this.#choose(by, value)));
@@ -197,7 +197,7 @@ export class View {
     for (const name of chart.by) query.append("by", name);
     query.set("limit", chart.limit);
     query.set("format", "csv");
-    const file = await (await raw(`/v1/insight/figures?${query}`)).blob();
+    const file = await (await raw(`v1/insight/figures?${query}`)).blob();
     const link = el("a", { href: URL.createObjectURL(file), download: `${chart.name}.csv` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser may read it after this
