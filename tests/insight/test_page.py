@@ -143,7 +143,7 @@ def test_figures_are_what_the_events_say(page: Page, frames: dict[str, pd.DataFr
     assert number(figure(page, "ndcg")) == pytest.approx(facts["ranking"]["als"]["ndcg"], abs=0.0005)
 
 
-@pytest.mark.parametrize("setting", ["serve.root_path=/rec", 'serve.trusted_proxies=["127.0.0.1"]'])
+@pytest.mark.parametrize("setting", ["serve.root_path=/rec", "serve.trusted_proxies=127.0.0.1"])
 def test_the_page_works_under_a_prefix(browser: Browser, run: Settings, setting: str) -> None:
     """Every view behind a proxy that serves it at /rec/: page, files, API, and the stream of changes."""
     with server(run, "--set", setting) as running, proxied(running.url) as outside:

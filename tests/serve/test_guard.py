@@ -207,11 +207,16 @@ def test_no_other_origin_is_allowed_by_default(client: TestClient) -> None:
         ("root_path", "rec"),
         ("root_path", "/v1"),
         ("root_path", "/../x"),
-        ("trusted_proxies", '["proxy.example"]'),
-        ("cors_origins", '["*"]'),
-        ("cors_origins", '["https://app.example.com/"]'),
+        ("trusted_proxies", "127.0.0.1, proxy.example"),
+        ("cors_origins", "*"),
+        ("cors_origins", "https://app.example.com/"),
     ],
 )
 def test_settings_that_cannot_be_right_are_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load({f"serve.{name}": value}, {})
+
+
+def test_lists_may_be_given_as_text() -> None:
+    given = load({"serve.trusted_proxies": "127.0.0.1, 10.0.0.0/8"}, {"NEXTREEL_SERVE_CORS_ORIGINS": _ORIGIN}).serve
+    assert (given.trusted_proxies, given.cors_origins) == (["127.0.0.1/32", "10.0.0.0/8"], [_ORIGIN])

@@ -55,6 +55,8 @@ async def _ask(host: str, port: int, n: int, seed: int, statuses: Counter[int]) 
             except (ConnectionError, asyncio.IncompleteReadError):
                 connection[1].close()
                 connection = None
+    if connection is not None:
+        connection[1].close()
 
 
 async def _storm(url: str, n: int, seed: int) -> Counter[int]:

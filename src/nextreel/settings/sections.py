@@ -72,6 +72,13 @@ def _origin(origin: str) -> str:
     return origin.lower()
 
 
+def _listed(value: Any) -> Any:
+    """Return the entries of a list that is given as text, as the command line and the environment give it."""
+    return [entry.strip() for entry in value.split(",") if entry.strip()] if isinstance(value, str) else value
+
+
+_LISTED = BeforeValidator(_listed)
+
 #: What Kafka takes for a topic's name.
 Topic = Annotated[str, AfterValidator(_topic)]
 #: What says nothing when it is empty.
@@ -355,18 +362,18 @@ class ServeSettings(Section):
         "127.0.0.1", description="address to listen at; others than this machine's need keys"
     )
     port: int = Field(8000, ge=0, le=65535, description="port to listen at; 0 for any that is free")
-    names: list[str] = Field(
+    names: Annotated[list[str], _LISTED] = Field(
         default_factory=list, description="names by which others reach it, beside host and localhost"
     )
     without_keys: bool = Field(False, description="let anybody who reaches it do anything, at any address")
     root_path: Annotated[str, AfterValidator(_root_path)] = Field(
         "", description="path prefix under which a reverse proxy serves it, as /rec"
     )
-    trusted_proxies: list[Annotated[str, AfterValidator(_network)]] = Field(
+    trusted_proxies: Annotated[list[Annotated[str, AfterValidator(_network)]], _LISTED] = Field(
         default_factory=list,
         description="addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Prefix count",
     )
-    cors_origins: list[Annotated[str, AfterValidator(_origin)]] = Field(
+    cors_origins: Annotated[list[Annotated[str, AfterValidator(_origin)]], _LISTED] = Field(
         default_factory=list, description="origins whose pages may call the API, as https://app.example.com"
     )
     requests_per_second: float = Field(
