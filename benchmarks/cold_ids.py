@@ -11,10 +11,10 @@ import json
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,18 +80,12 @@ class _Source:
     def __init__(self, bootstrap: str, interactions: str, movies: str):
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": "5"})
         self._interactions, self._movies = interactions, movies
-        self._n = 0
+        self._n = self.sent = 0
 
     def watched(self, user: str, title: str) -> None:
         self._n += 1
-        event = {
-            "id": f"e{self._n}",
-            "type": "interaction",
-            "id_usuario": user,
-            "id_contenido": title,
-            "evento": "play",
-        }
-        self._send(self._interactions, event)
+        event = {"id": f"e{self._n}", "type": "interaction", "evento": "play"}
+        self._send(self._interactions, event | {"id_usuario": user, "id_contenido": title})
 
     def unknown(self, n: int) -> None:
         for _ in range(n):
@@ -104,6 +98,7 @@ class _Source:
         self._producer.flush(60)
 
     def _send(self, topic: str, event: dict[str, Any]) -> None:
+        self.sent += 1
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1e6) % 1_000_000:06d}Z"
         while True:
@@ -125,10 +120,8 @@ def _new_titles(server: Server, source: _Source, given: argparse.Namespace) -> l
             began = time.perf_counter()
             source.movie(f"premiere {n}", GENRES[n % len(GENRES)], own)
             path = f"/v1/users/u{n:07d}/recommendations?genre=Own%20{n}"
-            try:
-                _until(lambda path=path: bool(server.get(path)["items"]), _TITLE_SECONDS, "")
-            except TimeoutError:
-                pass
+            with suppress(TimeoutError):
+                _until(partial(_has_items, server, path), _TITLE_SECONDS, "")
             taken.append(time.perf_counter() - began)
     return taken
 
@@ -146,12 +139,12 @@ def _heavy(server: Server, source: _Source, given: argparse.Namespace) -> float:
         source.watched(user, f"t{rng.integers(given.titles):07d}")
     source.flush()
     _until(lambda: _lag(server, source) <= 0, given.patience, "events are not applied")
-    return given.events / (time.perf_counter() - began)
+    return float(given.events / (time.perf_counter() - began))
 
 
 def _lag(server: Server, source: _Source) -> int:
     applied: int = server.get("/v1/model")["events_applied"]
-    return source._n - applied
+    return source.sent - applied
 
 
 @contextmanager
@@ -172,11 +165,15 @@ def _flowing(source: _Source, rate: float) -> Iterator[None]:
         thread.join()
 
 
+def _has_items(server: Server, path: str) -> bool:
+    return bool(server.get(path)["items"])
+
+
 def _is_ready(server: Server) -> bool:
     try:
         with urllib.request.urlopen(f"{server.url}/readyz") as answer:
             return bool(answer.status == 200)
-    except urllib.error.HTTPError:
+    except OSError:  # 503, or it does not listen yet
         return False
 
 
@@ -192,9 +189,7 @@ def show(result: dict[str, Any]) -> None:
     """Print the figures."""
     ours = result["ours"]
     titles = ", ".join(f"{seconds:.2f}" for seconds in ours["new_title_seconds"])
-    print(
-        f"  restart with unknown ids: ready after {ours['restart_seconds']:.1f} s, {ours['resident_mb']:,} MB resident"
-    )
+    print(f"  restart with unknown ids: ready after {ours['restart_seconds']:.1f} s, {ours['resident_mb']:,} MB")
     print(f"  a new title while unknown ids flow: {titles} s")
     print(f"  beside a user of many titles: {ours['events_per_second']:,} events/s")
     print(f"  memory grown since the restart: {ours['grown_mb']:,} MB")

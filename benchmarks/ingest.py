@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
 
 def _fill(settings: Settings, n: int, types: tuple[EventType, ...]) -> dict[str, int]:
     """Send ``n`` messages, as many bytes of each type, and return how many of both."""
-    world = World(WorldConfig(end=datetime(2026, 1, 1, tzinfo=UTC)))
+    world = World(WorldConfig(end=datetime(2016, 1, 1, tzinfo=UTC)))
     size = {e: pc.mean(pc.binary_length(encode(world.events(e, 0, 2000)))).as_py() for e in types}
     share = {e: 1 / size[e] / sum(1 / s for s in size.values()) for e in types}
     producer = EventProducer(settings.kafka)
@@ -170,7 +170,7 @@ def alone(apache: bool = False) -> dict[str, dict[str, float]]:
     from nextreel.lake.layout import Lake
     from nextreel.lake.write import stage
 
-    world = World(WorldConfig(end=datetime(2026, 1, 1, tzinfo=UTC)))
+    world = World(WorldConfig(end=datetime(2016, 1, 1, tzinfo=UTC)))
     n, now = 50_000, datetime.now(UTC)
     found: dict[str, dict[str, float]] = {}
     with running_broker(apache) as bootstrap, tempfile.TemporaryDirectory() as home:

@@ -7,13 +7,35 @@ import click
 from pydantic import BaseModel
 
 from nextreel.cli import main
-from nextreel.events.contract import EXPLAINED, FIELDS, NOT_APPLICABLE
+from nextreel.events.contract import EXPLAINED, FIELDS, NOT_APPLICABLE, Field
 from nextreel.insight.metrics import DIMENSIONS, METRICS, Metric
 from nextreel.insight.star import STAR
 from nextreel.settings import Settings, variable_of
 
 _HERE = Path(__file__).parent
 _NOTE = "<!-- Made by docs/generate.py: change the code, not this page. -->\n\n"
+
+_RULES = """\
+## Event time
+
+An event time may be at most `contract.max_clock_skew_seconds` (900) ahead of the message's arrival. Arrival
+is Kafka's timestamp of the message (CreateTime or LogAppendTime). A timestamp before 2011, or further ahead
+of the reader's clock than the same skew, counts as unknown: -1, seconds, microseconds, a producer's clock
+that is a year ahead. Such a message arrives when it is read. Ingest, the server's follower, API writes,
+`quarantine replay` and `replay` decide by the same function: the server ignores what ingest quarantines, and
+nothing else. One case depends on the reader: where Kafka's timestamp is unknown and the event time lies ahead
+as well, ingest quarantines the event, and a server that reads the message after that time takes it until the
+next model.
+
+## Identity
+
+`id` identifies a user or a title; the newest event of an id counts: by event time, then by Kafka's timestamp,
+partition and offset. An interaction is identified by `id_usuario`, `id_contenido`, `evento` and `id`
+together. An interaction that is delivered or sent again counts once, with its newest event time; the same
+`id` of another user or with another title is another interaction. The rating of a user and title is that of
+the newest `rate` event, whatever its id. `fact_interaction`, `fact_rating`, training and the server follow
+these rules.
+"""
 
 
 def contract() -> str:
@@ -28,19 +50,32 @@ def contract() -> str:
     ]
     lines += ["| field | kind | what it is | in | required in | allowed |", "|---|---|---|---|---|---|"]
     for f in FIELDS:
-        allowed = ", ".join(f.choices) or ("" if f.low is None else f"{f.low} to {f.high}")
         types, required = ", ".join(f.types), ", ".join(f.required)
-        lines.append(f"| `{f.name}` | {f.kind} | {f.doc} | {types} | {required} | {allowed} |")
+        lines.append(f"| `{f.name}` | {f.kind} | {f.doc} | {types} | {required} | {_allowed(f)} |")
     lines += [
         f'\nTolerated: `"{NOT_APPLICABLE}"` or an empty string in any field means null, and is left out of an array;',
-        "a number where a string is due is that number's text; unknown fields are ignored and counted.\n",
-        "Everything else that breaks the contract is quarantined, with its bytes, its key, its headers, where it was",
-        "in Kafka and one of these reasons. [quarantine.md](quarantine.md): how to look at it and send it again.\n",
+        "a number where a string is due is that number's text; unknown fields are ignored and counted; of a field that",
+        "a message has twice the last counts.\n",
+        _RULES,
+        "## Quarantine\n",
+        "A message that breaks the contract is quarantined, with its bytes, its key, its headers, its place in Kafka",
+        "and one of these reasons. [quarantine.md](quarantine.md) shows how to look at it and send it again.\n",
         "| reason | what it means | what to do |",
         "|---|---|---|",
         *[f"| {reason} | {told.means} | {told.remedy} |" for reason, told in EXPLAINED.items()],
     ]
     return "\n".join(lines) + "\n"
+
+
+def _allowed(f: Field) -> str:
+    """Return what a field of the contract may hold."""
+    if f.choices:
+        return ", ".join(f.choices)
+    if f.kind == "number":
+        return f"{f.low} to {f.high}"
+    if f.kind == "strings":
+        return f"at most {f.max_entries} entries of {f.max_characters:,} characters"
+    return f"at most {f.max_characters:,} characters" if f.kind == "string" else ""
 
 
 def settings() -> str:

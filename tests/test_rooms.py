@@ -16,7 +16,7 @@ PACKAGE = Path(nextreel.__file__).parent
 #: The rooms in the order in which the data flows; what comes in one line may use each other.
 ORDER = (
     ("errors", "durable", "locks", "processes"),
-    ("java", "scratch", "settings"),
+    ("account", "java", "scratch", "settings"),
     ("events",),
     ("files",),
     ("kafka",),

@@ -90,3 +90,11 @@ def test_secrets_are_not_written(tmp_path: Path) -> None:
     ]
     assert tomllib.loads(text) == {"kafka": {"bootstrap": "broker:1"}, "spark": {"master": "local[3]"}}
     assert "Not here" not in as_toml(read_again(settings, tmp_path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_marks_and_encodings_of_windows_editors_are_read(tmp_path: Path, encoding: str, end: str) -> None:
+    file = tmp_path / "nextreel.toml"
+    file.write_bytes(f"[train]{end}factors = 17{end}".encode(encoding))
+    assert load({}, {}, file).train.factors == 17

@@ -69,10 +69,10 @@ def fill(settings: Settings) -> None:
     batches.append(lake, pa.Table.from_pylist([dict.fromkeys(BATCHES_SCHEMA.names) | row], BATCHES_SCHEMA))
 
 
-def with_model(settings: Settings) -> None:
+def with_model(settings: Settings, **others: Any) -> None:
     folder = settings.models / "20260131T120000-000"
     folder.mkdir(parents=True)
-    (folder / "model.json").write_text(json.dumps(FACTS))
+    (folder / "model.json").write_text(json.dumps(FACTS | others))
     (settings.models / "current").write_text(f"{folder.name}\n")
 
 
@@ -124,6 +124,17 @@ def test_a_lake_with_a_model(unreachable: Settings) -> None:
     assert "1 of 8 (12.50%) in all; 1 of 5 (20.00%) in the last hour" in text
     assert "20.0 seconds ago" in text
     json.dumps(found.as_dict())
+
+
+def test_what_a_model_learned_of_titles_that_no_event_describes_is_said(unreachable: Settings) -> None:
+    fill(unreachable)
+    counts = {"interactions": 12, "of_titles": 11, "titles": 3, "by_users": 2, "users": 1}
+    with_model(unreachable, data={"undescribed": counts})
+    console = Console(width=400, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    show(console, status(unreachable, NOW))
+    text = console.export_text()
+    assert "1 of 12 interactions is of titles that a movie or series event describes; 11 are of 3 other titles" in text
+    assert "2 of 12 interactions are by 1 users that no user event describes" in text
 
 
 def test_processes_that_run_and_a_model_that_was_refused(unreachable: Settings) -> None:

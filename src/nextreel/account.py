@@ -34,7 +34,7 @@ def set_home() -> None:
 
     Raises `NextreelError` where there is no such folder.
     """
-    if substitute_name() is None or _is_writable_folder(os.environ.get("HOME", "")):
+    if sys.platform == "win32" or substitute_name() is None or _is_writable_folder(os.environ.get("HOME", "")):
         return
     try:
         os.environ["HOME"] = str(private_folder())

@@ -18,9 +18,10 @@ from nextreel.insight.routes import add_dashboard
 from nextreel.insight.turns import Turns
 from nextreel.pipeline import pipeline
 from nextreel.serve.api import make_app
-from nextreel.serve.connections import Connections, as_protocol, raise_file_limit
+from nextreel.serve.connections import Connections, raise_file_limit
 from nextreel.serve.guard import Guard
 from nextreel.serve.keys import Keys
+from nextreel.serve.protocol import protocol_of
 from nextreel.serve.serving import Serving
 from nextreel.settings import Settings, url_of
 
@@ -148,7 +149,7 @@ class _Server(uvicorn.Server):
 def _server(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
-        http=as_protocol(app.state.connections),
+        http=protocol_of(app.state.connections),
         ws="none",
         proxy_headers=False,  # nextreel.serve.proxies has rules of its own
         access_log=False,

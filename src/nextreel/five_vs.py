@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nextreel.events.contract import EVENT_TYPES, TABLES, fields_of
+from nextreel.events.contract import EVENT_TYPES, TABLES, TITLE_TYPES, EventType, fields_of
 from nextreel.lake import batches
 from nextreel.lake.footers import filled
 from nextreel.lake.layout import BATCHES, LINEAGE, QUARANTINE, SCHEMAS, Lake
@@ -33,6 +34,8 @@ _RECORDS = "the lake's records"
 _BATCHES = "the table batches"
 _BLOCK_ROWS = 262_144
 _MICROSECONDS = 1e6
+#: What counting undescribed interactions takes of memory; beyond that it uses temporary files.
+_JOIN_MEGABYTES = 256
 
 #: Latencies are counted in classes of 1 % width, from a millisecond to some months.
 _EDGES = np.geomspace(1e-3, 1e7, 2_315)
@@ -223,8 +226,42 @@ def _veracity(lake: Lake, ledger: Ledger) -> Iterator[Figure]:
     with names_kept(lake):
         why = reasons(lake)
     yield Figure("why", why if why or arrived else None, "", "the quarantine's column reason")
+    yield from _undescribed(lake)
     absent = sum(max(0, n) for partitions in ledger.absent().values() for n in partitions.values())
     yield Figure("offsets of Kafka that held no message", absent if arrived else None, "", _RECORDS)
+
+
+def _undescribed(lake: Lake) -> Iterator[Figure]:
+    """Count interactions of titles and by users that no event describes, by a join that may leave memory."""
+    columns: dict[str, tuple[EventType, ...]] = {"id_contenido": TITLE_TYPES, "id_usuario": ("user",)}
+    counts: list[int | None] = [None] * len(columns)
+    with names_kept(lake):
+        files = {table: [str(f) for f in lake.files(table)] for table in TABLES.values()}
+        if files[TABLES["interaction"]]:
+            with duckdb.connect(config={"memory_limit": f"{_JOIN_MEGABYTES}MB", "threads": 2}) as connection:
+                counts = [
+                    _not_among(
+                        connection, files[TABLES["interaction"]], column, [f for t in types for f in files[TABLES[t]]]
+                    )
+                    for column, types in columns.items()
+                ]
+    source = "the lake's columns id, id_contenido, id_usuario"
+    yield Figure("interactions of titles that no event describes", counts[0], "", source)
+    yield Figure("interactions by users that no event describes", counts[1], "", source)
+
+
+def _not_among(
+    connection: duckdb.DuckDBPyConnection, interactions: list[str], column: str, described: list[str]
+) -> int:
+    """Return how many interactions have an id in ``column`` that is in none of the ``described`` files."""
+    query = f"SELECT count(*) FROM read_parquet($interactions) WHERE {column} IS NOT NULL"  # noqa: S608 (our own name)
+    if not described:
+        row = connection.execute(query, {"interactions": interactions}).fetchone()
+    else:
+        query = f"""SELECT count(*) FROM read_parquet($interactions) i ANTI JOIN read_parquet($described) d
+            ON i.{column} = d.id"""  # noqa: S608
+        row = connection.execute(query, {"interactions": interactions, "described": described}).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _value(store: ModelStore) -> Iterator[Figure]:

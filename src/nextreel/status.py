@@ -25,6 +25,7 @@ from nextreel.lake.layout import BATCHES, QUARANTINE, Lake
 from nextreel.lake.ledger import Ledger, Offsets, read_ledger
 from nextreel.lake.locks import writer
 from nextreel.lake.stats import TableStats, stats
+from nextreel.model.described import Undescribed
 from nextreel.model.journal import Decision
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
@@ -221,11 +222,13 @@ def _model_text(found: Status) -> str:
     if found.model is None:
         return f"none is current; {refused}" if refused else "none yet; `nextreel train` makes one"
     made = f", {_ago(found.at, datetime.fromisoformat(found.model.created_at))}" if found.model.created_at else ""
+    undescribed = Undescribed.recorded(found.model.data)
     judged = [
         _beside(found.model.evaluation.get("ranking", {}), "ndcg", "nDCG@10"),
         _beside(found.model.evaluation.get("accuracy", {}), "rmse", "RMSE"),
     ]
-    return "; ".join([found.model.version + made, *filter(None, [*judged, refused])])
+    learned = [] if undescribed is None else undescribed.lines()
+    return "; ".join([found.model.version + made, *filter(None, [*judged, *learned, refused])])
 
 
 def _beside(group: dict[str, Any], metric: str, name: str) -> str:

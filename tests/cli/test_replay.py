@@ -112,3 +112,78 @@ def test_text_for_terminals_has_no_escapes(settings: Settings, tmp_path: Path) -
     assert told.exit_code == 0
     assert "\x1b" not in told.output
     assert "\u202e" not in told.output
+
+
+HEADER = "userId,movieId,rating,timestamp\n"
+
+
+def test_guesses_are_said_before_anything_is_sent(settings: Settings, tmp_path: Path) -> None:
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text(HEADER + "".join(f"1,{n},{n},2024-02-11\n" for n in range(1, 11)), "utf-8")
+    sent = run(settings, "interactions", str(ratings))
+    assert sent.exit_code == 0, sent.output
+    assert "10 interactions of 10 rows; 10 messages delivered" in sent.stdout
+    assert "guessed: calificacion: ratings from 1 to 10 are on a scale from 1 to 10" in sent.stderr
+
+
+def test_ratings_on_an_unknown_scale_are_not_sent(settings: Settings, tmp_path: Path) -> None:
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text(HEADER + "1,1,3,2024-02-11\n1,2,70,2024-02-11\n", "utf-8")
+    nowhere = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap": "127.0.0.1:1"})})
+    told = run(nowhere, "interactions", str(ratings))  # which would be a connection refused, were it tried
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "Nothing was sent. Say their scale in the mapping: `scale = [0, 100]`" in told.stderr
+
+
+def test_interactions_of_titles_that_the_catalogue_lacks_are_counted(settings: Settings, tmp_path: Path) -> None:
+    titles, views = tmp_path / "titles.csv", tmp_path / "views.csv"
+    titles.write_text("id,title\nm1,A\nm2,B\n", "utf-8")
+    views.write_text(HEADER + "u,1,3,2024-02-11\nu,2,3,2024-02-11\nu,m1,3,2024-02-11\n", "utf-8")
+    told = run(settings, "check", "interactions", str(views), "--catalogue", str(titles))
+    assert "titles that the catalogue does not have: 2 of 3, as '1', '2'" in told.output
+    assert "ids are written as 'm1', 'm2'" in told.output
+    counts = json.loads(run(settings, "check", "interactions", str(views), "--catalogue", str(titles), "--json").stdout)
+    assert (counts["undescribed_interactions"], counts["undescribed_titles"]) == (2, {"1": 1, "2": 1})
+    assert (
+        json.loads(run(settings, "check", "interactions", str(views), "--json").stdout)["undescribed_interactions"]
+        is None
+    )
+
+
+@pytest.mark.slow
+def test_titles_of_the_lake_are_those_that_are_described(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    views = tmp_path / "views.csv"
+    views.write_text(HEADER + "u,s1,3,2024-02-11\nu,s99,3,2024-02-11\n", "utf-8")
+    assert run(settings, "catalogue", TITLES).exit_code == 0
+    ingest(spark, settings)
+    sent = run(settings, "interactions", str(views))
+    assert "titles that the catalogue does not have: 1 of 2, as 's99'" in sent.stderr
+
+
+def test_check_as_json_keeps_some_refused_rows_and_counts_all(settings: Settings, tmp_path: Path) -> None:
+    titles = tmp_path / "titles.csv"
+    titles.write_text("id,type\nm,movie\n" + "".join(f"m{n},concert\n" for n in range(3_000)), "utf-8")
+    told = json.loads(run(settings, "check", "catalogue", str(titles), "--json").stdout)
+    assert (told["refused_rows"], len(told["refused"])) == ({"unknown type": 3_000}, 1_000)
+    rejected = tmp_path / "rejected.jsonl"
+    assert run(settings, "catalogue", str(titles), "--rejected", str(rejected)).exit_code == 0
+    assert len(rejected.read_text("utf-8").splitlines()) == 3_000
+
+
+def test_a_mapping_with_a_byte_order_mark_is_read(settings: Settings, tmp_path: Path) -> None:
+    marked = tmp_path / "mapping.toml"
+    marked.write_text(Path(MAPPING).read_text("utf-8"), "utf-8-sig")
+    told = run(settings, "check", "interactions", VIEWS, "--map", str(marked))
+    assert (told.exit_code, "60 interactions, of 64 rows" in told.output) == (0, True)
+
+
+def test_a_mapping_that_check_writes_reads_the_same(settings: Settings, tmp_path: Path) -> None:
+    ratings, fresh = tmp_path / "ratings.csv", tmp_path / "mapping.toml"
+    ratings.write_text("userId;movieId;rating;progress;date\n1;2.0;9,5;0,5;25/12/2024\n", "utf-8")
+    told = json.loads(run(settings, "check", "interactions", str(ratings), "--write", str(fresh), "--json").stdout)
+    again = json.loads(run(settings, "check", "interactions", str(ratings), "--map", str(fresh), "--json").stdout)
+    assert told["mapping"] | {"separators": {}} == again["mapping"] | {"separators": {}}
+    assert (len(told["notes"]) > 4, again["notes"]) == (True, [])
+    assert told["mapping"]["scale"] == [1.0, 10.0]

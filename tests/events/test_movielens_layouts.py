@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from nextreel.errors import InputError
-from nextreel.events import movielens
+from nextreel.events import movielens, movielens_layouts
 
 HEADER = "userId,movieId,rating,timestamp\n"
 MOVIES = 'movieId,title,genres\n1,Heat (1995),Crime\n7,"Misérables, Les (1995)",Drama\n'
@@ -236,7 +236,7 @@ def test_quoted_cells_and_times_as_texts_as_kaggle_has_them(tmp_path: Path, name
     (tmp_path / names[0]).write_text(ratings, "utf-8", newline="")
     movies = '"movieId","title","genres"\r\n2,"Jum (1995)","Adventure|Fantasy"\r\n29,"City, The (1995)","Drama"\r\n'
     (tmp_path / names[1]).write_text(movies, "utf-8", newline="")
-    source = movielens.read_layout(tmp_path)
+    source = movielens_layouts.read(tmp_path)
     assert source.ratings.seconds.tolist() == [1112486027, 1112484676]
     assert source.ratings.values.tolist() == [3.5, 4.0]
     assert [title.title for title in source.titles] == ["Jum (1995)", "City, The (1995)"]

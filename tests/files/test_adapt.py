@@ -397,3 +397,13 @@ def test_a_mapping_by_which_nothing_is_an_event_is_not_followed_to_the_end(
         read(path, "catalogue")
     path.write_text("id,type\nm,movie\n" + "".join(lines))
     assert len(read(path, "catalogue")[1].refused) == 20
+
+
+@pytest.mark.parametrize(("title", "genres"), [("x" * 5_000, "Drama"), ("x", ",".join(map(str, range(101))))])
+def test_values_beyond_the_contract_s_bounds_are_refused_before_they_are_sent(
+    tmp_path: Path, title: str, genres: str
+) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text(f'id,title,genres\n1,{title},"{genres}"\n2,y,War\n')
+    events, found = read(path, "catalogue")
+    assert ([event["id"] for event in events], refused(found)) == (["2"], [(1, "too long")])

@@ -337,8 +337,8 @@ def test_one_replay_at_a_time(settings: Settings) -> None:
         (USER % 1, "movie", Reason.WRONG_TOPIC),
         (USER % 1, None, Reason.WRONG_TOPIC),
         (None, "user", Reason.EMPTY),
-        (b'{"id":"u","type":"user","timestamp":"2027-03-02"}', "user", None),
-        (b'{"id":"u","type":"user","timestamp":"2027-03-03"}', "user", Reason.BAD_TIMESTAMP),
+        (b'{"id":"u","type":"user","timestamp":"2026-03-01"}', "user", None),
+        (b'{"id":"u","type":"user","timestamp":"2026-03-02"}', "user", Reason.BAD_TIMESTAMP),
     ],
 )
 def test_judged_by_the_contract_of_now(value: bytes | None, expected: EventType | None, reason: Reason | None) -> None:

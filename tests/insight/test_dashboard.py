@@ -18,8 +18,9 @@ from tests.waiting import until
 
 from nextreel.app import create_app
 from nextreel.insight import routes
+from nextreel.insight.dashboard import Dashboard
 from nextreel.insight.metrics import DIMENSION, METRICS
-from nextreel.insight.query import MOST_ROWS
+from nextreel.insight.query import MOST_ROWS, Filters
 from nextreel.insight.routes import STATIC
 from nextreel.insight.views import VIEWS
 from nextreel.serve.keys import add_key
@@ -59,6 +60,19 @@ def test_the_page_and_what_it_needs_come_from_here_alone(asking: TestClient) -> 
                 assert "https://" not in got.text
     assert asking.get("/static/../routes.py").status_code == 404
     assert asking.get("/static/%2e%2e/routes.py").status_code == 404
+
+
+def test_a_chart_of_too_many_values_says_so_and_the_others_have_answers(
+    asking: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A catalogue may have as many genres as titles."""
+    monkeypatch.setattr("nextreel.insight.query.MOST_GROUPS", 2)
+    answer = asking.get("/v1/insight/views/engagement?chart=completion_by_genre&chart=verbs&country=Spain")
+    assert answer.status_code == 200, answer.text
+    charts = answer.json()["charts"]
+    assert charts["completion_by_genre"]["rows"] == []
+    assert "more than 2 rows" in charts["completion_by_genre"]["trouble"]
+    assert charts["verbs"]["rows"]
 
 
 def test_definitions_name_everything(asking: TestClient) -> None:
@@ -234,3 +248,19 @@ def test_a_lake_that_cannot_be_read_is_said(settings: Settings, filling: Filling
 
         until(troubled)
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_broken_database_is_replaced(settings: Settings, filling: Filling) -> None:
+    dashboard = Dashboard(settings, dict)
+    dashboard.start()
+    try:
+        until(lambda: dashboard.is_loaded)
+        before, revision = dashboard.ask(["interactions"], [], Filters(), 1).rows, dashboard.revision
+        dashboard._warehouse._database.close()  # DuckDB refuses every statement from now on, as after a fatal error
+        dashboard._warehouse._writer.close()
+        dashboard._wake.set()
+        until(lambda: dashboard.revision > revision and dashboard.state()["loaded"])
+        assert dashboard.ask(["interactions"], [], Filters(), 1).rows == before != [(0,)]
+        assert dashboard.trouble == ""
+    finally:
+        dashboard.close()

@@ -18,6 +18,12 @@ from hypothesis import strategies as st
 from tests.model.test_lists import MODEL, TITLES, USERS, seen
 
 from nextreel.errors import LakeError
+from nextreel.events.contract import (
+    ENTRIES_MAX,
+    ENTRY_CHARACTERS_MAX,
+    ID_CHARACTERS_MAX,
+    TEXT_CHARACTERS_MAX,
+)
 from nextreel.insight.export import ABOUT, FILE_NAME, PARQUET, exported_version, write_parts, write_recommendations
 from nextreel.model.lists import SCHEMA, recommendations, recommendations_table
 
@@ -233,3 +239,15 @@ def test_files_say_whose_recommendations_they_are(tmp_path: Path) -> None:
     assert exported_version(tmp_path) == VERSION
     (tmp_path / ABOUT).write_text("{")
     assert exported_version(tmp_path) is None
+
+
+@pytest.mark.parametrize("character", ["x", "|", '"', "\n", ",", "🎬"])
+def test_the_longest_texts_of_the_contract_are_read_by_python_s_csv(character: str, tmp_path: Path) -> None:
+    name, text, entry = (character * n for n in (ID_CHARACTERS_MAX, TEXT_CHARACTERS_MAX, ENTRY_CHARACTERS_MAX))
+    longest = row(user_id=name, username=text, content_id=name, title=text, genres=[entry] * ENTRIES_MAX)
+    path = write_csv(pa.Table.from_pylist([longest], SCHEMA), tmp_path)
+    assert csv.field_size_limit() == 131_072
+    _, cells = read(path)
+    found = {column: cell.removeprefix("'") for column, cell in zip(COLUMNS, cells, strict=True)}
+    assert len(found["genres"]) == ENTRIES_MAX * (ENTRY_CHARACTERS_MAX + 1) - 1
+    assert (found["user_id"], found["title"]) == (name, text)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pyarrow.dataset as ds
@@ -28,6 +29,7 @@ from tests.insight.browsing import (
     table,
 )
 from tests.insight.filling import HOSTILE
+from tests.insight.proxying import PREFIX, proxied
 from tests.serve.test_serve_process import Server, server
 
 from nextreel.events.world import WorldConfig
@@ -139,6 +141,23 @@ def test_figures_are_what_the_events_say(page: Page, frames: dict[str, pd.DataFr
     facts = json.loads(next(run.models.glob("*/model.json")).read_text())["evaluation"]
     assert number(figure(page, "rmse")) == pytest.approx(facts["accuracy"]["als"]["rmse"], abs=0.0005)
     assert number(figure(page, "ndcg")) == pytest.approx(facts["ranking"]["als"]["ndcg"], abs=0.0005)
+
+
+@pytest.mark.parametrize("setting", ["serve.root_path=/rec", 'serve.trusted_proxies=["127.0.0.1"]'])
+def test_the_page_works_under_a_prefix(browser: Browser, run: Settings, setting: str) -> None:
+    """Every view behind a proxy that serves it at /rec/: page, files, API, and the stream of changes."""
+    with server(run, "--set", setting) as running, proxied(running.url) as outside:
+        running.ready()
+        running.until("/v1/insight/views/content", lambda status, found: status == 200 and found["loaded"])
+        with browsing(browser, outside + PREFIX) as page:
+            for view in EVERY_VIEW:
+                with page.expect_response(lambda got: "/v1/insight/changes" in got.url) as stream:
+                    opened(page, f"{outside}{PREFIX}/?view={view}")
+                assert stream.value.status == 200
+                assert urlsplit(stream.value.url).path == f"{PREFIX}/v1/insight/changes"
+            page.get_by_role("link", name="nextreel").click()
+            page.wait_for_selector(".reel li")
+            assert urlsplit(page.url).path == f"{PREFIX}/"
 
 
 #: A filter as a user sets it, and the rows of interactions that it leaves.

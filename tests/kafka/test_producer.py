@@ -2,8 +2,10 @@
 
 import socket
 import time
+import zlib
 from collections.abc import Iterator
 
+import orjson
 import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -11,7 +13,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from nextreel.errors import KafkaError, SettingsError
 from nextreel.events.encode import encode
 from nextreel.events.world import World, WorldConfig
-from nextreel.kafka.producer import _CONFIG, Delivery, EventProducer, produce
+from nextreel.kafka.producer import Delivery, EventProducer, produce
+from nextreel.kafka.recovering import PRODUCER_CONFIG
 from nextreel.kafka.topics import create_topics
 from nextreel.kafka.watermarks import WatermarkReader
 from nextreel.settings import Settings, load
@@ -40,7 +43,7 @@ def held(settings: Settings, topic: str) -> list[Message]:
     return sorted(messages, key=lambda m: (m.partition(), m.offset()))
 
 
-def test_messages_are_the_encoded_events_keyed_by_id(ready: Settings) -> None:
+def test_messages_are_the_encoded_events_and_titles_are_keyed_by_id(ready: Settings) -> None:
     batch = WORLD.events("movie", 0, 20)
     delivery = produce(EventProducer(ready.kafka), ready.kafka.movies, iter([batch]))
     values = encode(batch).to_pylist()
@@ -67,6 +70,50 @@ def test_many_messages_are_delivered_once_and_each_key_in_order(ready: Settings)
         assert places == sorted(places)
 
 
+#: Hashes that Kafka's own test of its Java partitioner has (UtilsTest.testMurmur2).
+MURMUR2 = {
+    "21": -973932308,
+    "foobar": -790332482,
+    "a-little-bit-long-string": -985981536,
+    "a-little-bit-longer-string": -1486304829,
+    "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+    "abc": 479470107,
+}
+
+
+def test_keys_go_where_javas_partitioner_puts_them(settings: Settings) -> None:
+    kafka = settings.kafka.model_copy(update={"partitions": 31})
+    create_topics(kafka)
+    producer = EventProducer(kafka)
+    producer.send_raw(kafka.interactions, ((key, b"{}") for key in MURMUR2))
+    producer.flush()
+    found = {(m.key() or b"").decode(): m.partition() for m in held(settings, kafka.interactions)}
+    assert found == {key: (hashed & 0x7FFFFFFF) % 31 for key, hashed in MURMUR2.items()}
+
+
+def test_interactions_are_keyed_by_their_users(ready: Settings) -> None:
+    batch = WORLD.events("interaction", 0, 500)
+    produce(EventProducer(ready.kafka), ready.kafka.interactions, iter([batch]))
+    places: dict[bytes, set[int]] = {}
+    for message in held(ready, ready.kafka.interactions):
+        user = orjson.loads(message.value() or b"")["id_usuario"]
+        assert message.key() == user.encode()
+        places.setdefault(message.key() or b"", set()).add(message.partition())
+    assert len(places) > 10
+    assert all(len(partitions) == 1 for partitions in places.values())
+
+
+def test_the_partitioner_of_the_settings_wins(settings: Settings) -> None:
+    kafka = settings.kafka.model_copy(update={"partitions": 31})
+    create_topics(kafka)
+    flags = {"kafka.bootstrap": kafka.bootstrap, "kafka.client.partitioner": "consistent"}
+    producer = EventProducer(load(flags, {}).kafka)
+    producer.send_raw(kafka.users, ((key, b"{}") for key in MURMUR2))
+    producer.flush()
+    found = {(m.key() or b"").decode(): m.partition() for m in held(settings, kafka.users)}
+    assert found == {key: zlib.crc32(key.encode()) % 31 for key in MURMUR2}
+
+
 def test_raw_messages_go_as_they_are(ready: Settings) -> None:
     producer = EventProducer(ready.kafka)
     given = [(None, b"\xff\x00"), (b"\xfe", b""), ("clé", b"{}")]
@@ -90,7 +137,7 @@ def test_whole_messages_have_their_headers_and_say_when_they_have_arrived(ready:
 
 
 def test_it_is_idempotent_unless_the_settings_say_otherwise() -> None:
-    assert _CONFIG["enable.idempotence"] == "true"
+    assert PRODUCER_CONFIG["enable.idempotence"] == "true"
     kafka = load({"kafka.client.enable.idempotence": "true", "kafka.client.acks": "0"}, {}).kafka
     with pytest.raises(SettingsError, match="acks"):  # the two contradict each other, and librdkafka got both
         EventProducer(kafka)

@@ -321,5 +321,5 @@ def test_a_master_that_is_not_there_is_said_at_once(master: str, tmp_path: Path)
 def test_maven_is_asked_for_spark_s_own_connector_unless_its_jars_are_given(
     conf: dict[str, str], asked: bool, tmp_path: Path
 ) -> None:
-    found, _ = session._to_launch(load({"ingest.connector": "jvm", "home": str(tmp_path)} | conf, {}))
+    found, _, _ = session._to_launch(load({"ingest.connector": "jvm", "home": str(tmp_path)} | conf, {}))
     assert ("spark.jars.packages" in found) == asked

@@ -87,6 +87,15 @@ def test_the_equations_do_not_depend_on_blocks(n: int, n_columns: int, block: in
     np.testing.assert_allclose(gram, off.T @ (off * w[:, None]), rtol=1e-6, atol=1e-6)
 
 
+def test_rows_of_many_cells_are_multiplied_as_dense_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = drawn(50, 12, 3), np.random.default_rng(4).uniform(0.2, 3.0, 50)
+    expected = x.astype(np.float64).T @ (x * w[:, None])
+    for most in (0, 3, 100):
+        monkeypatch.setattr(ridge, "_MANY_CELLS", most)
+        monkeypatch.setattr(ridge, "_BLOCK", 100)
+        np.testing.assert_allclose(ridge._gram(sparse(x), w, 12), expected, rtol=1e-6)
+
+
 def test_many_rows_are_judged_by_some() -> None:
     x = drawn(5_000, 3)
     y = x @ np.ones((3, 1), np.float32)

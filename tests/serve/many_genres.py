@@ -95,10 +95,8 @@ def serve(settings: Settings, how: str, n_genres: int) -> dict[str, float]:
     listed = live.recommend(live.people.person(row), np.zeros(0, np.int64), Asked(count=5, choice=choice))
     gc.collect()
     names = [live.titles.ids.name(title) for title in listed.titles.tolist()]
-    return {
-        "mb": psutil.Process().memory_info().rss / 1e6,
-        "fits": all(_fits(name, n_genres) for name in names) and len(names) > 0,
-    }
+    fits = len(names) > 0 and all(_fits(name, n_genres) for name in names)
+    return {"mb": psutil.Process().memory_info().rss / 1e6, "fits": fits}
 
 
 def _fits(name: str, n_genres: int) -> bool:
@@ -122,4 +120,4 @@ if __name__ == "__main__":
     if command == "train":
         train(own, int(rest[0]))
     else:
-        print(json.dumps(serve(own, rest[0], int(rest[1]))))
+        sys.stdout.write(json.dumps(serve(own, rest[0], int(rest[1]))))

@@ -253,10 +253,45 @@ def test_half_a_surrogate_pair_is_refused(client: TestClient) -> None:
 
 
 def test_an_event_that_is_too_new_is_refused(client: TestClient) -> None:
-    later = (datetime.now(UTC) + timedelta(days=4000)).isoformat()
+    soon, later = ((datetime.now(UTC) + timedelta(seconds=s)).isoformat() for s in (600, 1_000))
+    assert interaction(client, "u10", "t01", "play", timestamp=soon).status_code == 202
     answer = interaction(client, "u10", "t01", "play", timestamp=later)
     assert answer.status_code == 422
-    assert "future" in answer.json()["detail"]
+    assert answer.json()["detail"].startswith(f"bad timestamp: timestamp: '{later}' is later than ")
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "value", "reason"),
+    [
+        ("interactions", "user_id", "x" * 257, "too long: text: 257 characters; at most 256 are allowed"),
+        ("interactions", "content_id", "a\0b", "forbidden character: text: U+0000 at character 2"),
+        ("interactions", "id", "🎬" * 257, "too long: text: 257 characters"),
+        ("interactions", "device", "x" * 4_097, "too long: text: 4,097 characters; at most 4,096 are allowed"),
+        ("users", "username", "x" * 4_097, "too long: text: 4,097 characters"),
+        ("users", "genres", ["Drama"] * 101, "too long: list: 101 entries; at most 100 are allowed"),
+        ("titles", "actors", ["x" * 1_025], "too long: text: 1,025 characters; at most 1,024 are allowed"),
+        ("titles", "title", "\0", "forbidden character: text: U+0000 at character 1"),
+    ],
+)
+def test_what_ingest_would_quarantine_is_refused_with_its_reason(
+    client: TestClient, path: str, field: str, value: Any, reason: str
+) -> None:
+    bodies: dict[str, dict[str, Any]] = {
+        "interactions": {"user_id": "u10", "content_id": "t01", "event": "play"},
+        "users": {"user_id": "u10"},
+        "titles": {"content_id": "t01", "type": "movie", "title": "T"},
+    }
+    method = "POST" if path == "interactions" else "PUT"
+    answer = client.request(method, f"/v1/{path}", json=bodies[path] | {field: value})
+    assert answer.status_code == 422
+    assert reason in answer.json()["detail"]
+    assert f"body.{field}" in answer.json()["detail"]
+
+
+def test_texts_at_their_bounds_are_written(client: TestClient) -> None:
+    lists = {"genres": ["Drama"] * 100, "actors": ["x" * 1_024]}
+    title = {"content_id": "é" * 256, "type": "movie", "title": "🎬" * 4_096}
+    assert client.put("/v1/titles", json=title | lists).status_code == 202
 
 
 def test_security_headers_and_metrics(client: TestClient) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 from tests.serve.living import N_TITLES, START
 from tests.waiting import HANG_SECONDS, until
 
+from nextreel.kafka.client import new_client
 from nextreel.kafka.topics import create_topics
 from nextreel.kafka.watermarks import Watermarks
 from nextreel.serve import follow
 from nextreel.serve.follow import Follower
-from nextreel.serve.live import Asked, Live
+from nextreel.serve.live import Asked, Event, Live
 from nextreel.settings import Settings
 
 
@@ -169,3 +170,164 @@ def test_trouble_is_told_until_it_is_over(state: Live, settings: Settings, monke
     follower.stop()
     follower.join(HANG_SECONDS)
     assert not follower.is_alive()
+
+
+class Poisoned:
+    """Makes a live state raise for some titles' or users' events, and counts how often it was asked."""
+
+    def __init__(self, state: Live, *ids: str, times: int = 10**9):
+        self.tries = 0
+        apply = state._apply
+
+        def poisoned(event: Event) -> None:
+            if set(ids) & {value for value in event.values if isinstance(value, str)} and self.tries < times:
+                self.tries += 1
+                raise ValueError("poison")
+            apply(event)
+
+        state._apply = poisoned  # type: ignore[method-assign]
+
+
+def test_an_event_that_cannot_be_applied_is_left_out_and_all_others_are_applied(
+    state: Live, settings: Settings, started: Callable[..., Follower], caplog: pytest.LogCaptureFixture
+) -> None:
+    poisoned = Poisoned(state, "bad")
+    send(settings, *(deed("new", f"t{n:02d}") for n in range(5)), deed("bad", "t01"), deed("new", "t05"))
+    send(settings, *(deed("new", f"t{n:02d}") for n in range(6, 30)), deed("bad", "t02"), deed("new", "t30"))
+    follower = started()
+    assert follower.wait(HANG_SECONDS)
+    assert seen(state, "new") == {f"t{n:02d}" for n in range(31)}
+    assert seen(state, "bad") == set()
+    assert follower.skipped == 2
+    assert poisoned.tries >= 4, "each was tried again"
+    topic = settings.kafka.interactions
+    assert [f"{topic} partition 0 offset {n} cannot be applied" in caplog.text for n in (5, 31)] == [True, True]
+    assert follower._metrics.skipped.labels(topic)._value.get() == 2
+    send(settings, deed("new", "t31"))
+    until(lambda: "t31" in seen(state, "new"))
+    assert follower.skipped == 2, "it does not begin again"
+
+
+def test_an_event_that_fails_once_is_applied(state: Live, settings: Settings, started: Callable[..., Follower]) -> None:
+    Poisoned(state, "unlucky", times=2)
+    send(settings, deed("unlucky", "t01"), deed("new", "t02"))
+    follower = started()
+    assert follower.wait(HANG_SECONDS)
+    assert (seen(state, "unlucky"), seen(state, "new"), follower.skipped) == ({"t01"}, {"t02"}, 0)
+
+
+def test_a_message_whose_reading_fails_costs_itself_alone(
+    state: Live, settings: Settings, started: Callable[..., Follower], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In columns and by rows: the fault is in code that both use."""
+    events = Follower._events
+
+    def failing(follower: Follower, messages: Any, *rest: Any) -> Any:
+        if any(b'"bad"' in message.value() for message in messages):
+            raise RuntimeError("poison")
+        return events(follower, messages, *rest)
+
+    monkeypatch.setattr(Follower, "_events", failing)
+    n = follow._BLOCK
+    send(settings, deed("bad", "t01"), *(deed(f"n{k}", "t01") for k in range(n)), b"{", deed("bad", "t02"))
+    follower = started()
+    assert follower.wait(HANG_SECONDS)
+    assert (follower.applied, follower.skipped, follower.rejected) == (n, 2, 1)
+
+
+@pytest.mark.parametrize("step", ["settle", "rank"])
+def test_settling_or_ranking_that_fails_keeps_nobody_from_following(
+    state: Live, settings: Settings, started: Callable[..., Follower], step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> bool:
+        raise RuntimeError("poison")
+
+    monkeypatch.setattr(state, step, failing)
+    send(settings, deed("new", "t01"))
+    follower = started()
+    assert follower.wait(HANG_SECONDS)
+    send(settings, deed("new", "t02"))
+    until(lambda: "t02" in seen(state, "new"))
+    assert follower._metrics.follow_failures.labels(step)._value.get() >= 1
+    assert follower._metrics.follow_failures.labels("follow")._value.get() == 0
+
+
+def test_a_consumer_that_fails_for_good_is_replaced(
+    state: Live, settings: Settings, started: Callable[..., Follower], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_PAUSE_SECONDS", 0.05)
+    made: list[Consumer] = []
+
+    def one_that_fails(kind: Any, config: Any, heard: Any) -> Any:
+        made.append(new_client(kind, config, heard))
+        return Failing(made[0]) if len(made) == 1 else made[-1]
+
+    class Failing:
+        def __init__(self, consumer: Consumer):
+            self._consumer = consumer
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._consumer, name)
+
+        def consume(self, *arguments: Any, **given: Any) -> list[Any]:
+            return [Fatal()]
+
+    class Fatal:
+        def error(self) -> KafkaError:
+            return KafkaError(KafkaError._TRANSPORT, "for good", fatal=True)
+
+    monkeypatch.setattr(follow, "new_client", one_that_fails)
+    send(settings, deed("new", "t01"))
+    assert started().wait(HANG_SECONDS)
+    assert seen(state, "new") == {"t01"}
+    assert len(made) == 2
+
+
+def test_a_consumer_that_brings_nothing_is_replaced(
+    state: Live, settings: Settings, started: Callable[..., Follower], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_LOOK_SECONDS", 0.3)
+    take, is_silent = Follower._take, [False]
+
+    def silenced(follower: Follower, messages: Any) -> None:
+        take(follower, [] if is_silent[0] else messages)
+
+    monkeypatch.setattr(Follower, "_take", silenced)
+    follower = started()
+    assert follower.wait(HANG_SECONDS)
+    is_silent[0] = True
+    send(settings, deed("new", "t01"))
+    until(lambda: follower.position.lag_messages == 1)
+    is_silent[0] = False
+    until(lambda: "t01" in seen(state, "new"))
+    until(lambda: follower.position.lag_messages == 0)
+
+
+def test_lag_grows_while_nothing_is_applied_and_ends_with_it(
+    state: Live, settings: Settings, started: Callable[..., Follower]
+) -> None:
+    send(settings, deed("new", "t01"))
+    follower = started()
+    assert follower.wait(HANG_SECONDS)
+    position = follower.position
+    until(lambda: (position.lag_messages, position.lag_seconds) == (0, 0.0))
+    with state.lock:  # as a request that holds it
+        send(settings, *(deed("new", f"t{n:02d}") for n in range(2, 12)))
+        until(lambda: position.lag_seconds > 2.0)
+    until(lambda: len(seen(state, "new")) == 11)
+    until(lambda: (position.lag_messages, position.lag_seconds) == (0, 0.0))
+    assert position.reached[settings.kafka.interactions, 0] == 11
+
+
+def test_offsets_of_a_topic_that_was_made_again_do_not_count(state: Live, settings: Settings) -> None:
+    create_topics(settings.kafka)
+    topic = settings.kafka.interactions
+    send(settings, deed("new", "t01"), deed("new", "t02"))
+    for ids, expected in (({topic: "anotheranotheranother0"}, {"t01", "t02"}), ({}, {"t02"})):
+        fresh = Live(state.version, state.model, state.snapshot, settings.ratings, settings.serve)
+        follower = Follower(settings.kafka, fresh, {topic: {"0": 1}}, topic_ids=ids)
+        follower.start()
+        assert follower.wait(HANG_SECONDS)
+        follower.stop()
+        follower.join(HANG_SECONDS)
+        assert seen(fresh, "new") == expected

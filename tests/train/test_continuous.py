@@ -3,7 +3,7 @@
 import pytest
 
 from nextreel.settings import Settings
-from nextreel.train.continuous import why_train
+from nextreel.train.continuous import unseen_messages, why_train
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_no_number_of_events_is_enough_where_it_is_zero(settings: Settings) -> N
     up = settings.up.model_copy(update={"train_after_events": 0, "train_every_seconds": 60.0})
     given = settings.model_copy(update={"up": up})
     assert why_train(given, 10**9, 59.0, False) is None
+
+
+def test_messages_are_unseen_by_partition() -> None:
+    """A topic that was made again, and partitions that are gone, do not hide what is new elsewhere."""
+    held = {"t": {"0": 5, "1": 7}, "new": {"0": 2}}
+    assert unseen_messages(held, {}) == 14
+    assert unseen_messages(held, {"t": {"0": 3, "1": 900}, "gone": {"0": 50}}) == 2 + 2
+    assert unseen_messages(held, held) == 0

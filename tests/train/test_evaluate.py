@@ -85,6 +85,18 @@ def test_ranking_by_hand() -> None:
     assert found.ranking["bias"] == found.ranking["popularity"]
 
 
+def test_titles_that_no_event_describes_are_neither_listed_nor_hits() -> None:
+    described = np.ones(N, np.bool_)
+    described[[2, 11, 12]] = False
+    train, test = (replace(data, described=described) for data in (TRAIN, TEST))
+    found = judged(scoring(SCORES, train), train, test)
+    # The first user is left with nothing to find (2 and 12); the second one's list is 10, 9 … 1, with 4 in place 7.
+    assert found.n_users_ranked == 1
+    assert found.ranking["als"].ndcg == pytest.approx(1 / math.log2(8))
+    assert found.ranking["als"].coverage == pytest.approx(9 / 10)  # 10 … 1 without 2
+    assert found.ranking["popularity"].ndcg == pytest.approx(1 / math.log2(4))  # 1, 3, 4
+
+
 def test_what_is_recommended_by_hand() -> None:
     found = judged(scoring(SCORES, TRAIN), TRAIN, TEST).ranking
     # Three users have rated; t0 was rated by three, t1 by two, which is in place 1 of the second one's popular list.

@@ -17,7 +17,7 @@ from nextreel.events.world import World, WorldConfig
 from nextreel.lake.commit import commit
 from nextreel.lake.layout import SCHEMAS, Lake
 from nextreel.lake.ledger import Intake
-from nextreel.lake.write import stage
+from nextreel.lake.write import StagedFile, stage
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings, VersionsSettings, load
 from nextreel.train.job import train
@@ -161,6 +161,21 @@ def test_popularity_that_finds_nothing() -> None:
     refused(facts(0.05, 0.04), facts(0.26, 0.0))
 
 
+UNDESCRIBED = {"interactions": 1120, "of_titles": 1120, "titles": 112, "by_users": 0, "users": 0}
+
+
+@pytest.mark.parametrize("current", [None, GOOD, NOTHING])
+def test_what_has_learned_of_no_title_that_can_be_recommended_is_refused(current: dict[str, Any] | None) -> None:
+    why = refused(facts(data={"undescribed": UNDESCRIBED, "simulated": 0}), current)
+    assert why == (
+        "none of 1,120 interactions are of titles that a movie or series event describes; 1,120 are of 112 other "
+        "titles, which cannot be recommended: do the ids of interactions and catalogue match?"
+    )
+    promoted(facts(data={"undescribed": UNDESCRIBED | {"of_titles": 1119}, "simulated": 0}), current)
+    promoted(facts(data={"undescribed": UNDESCRIBED, "simulated": 40}), current)
+    promoted(facts(data={"undescribed": "?"}), current)
+
+
 def interactions(n: int) -> pa.Table:
     """The ``rate`` events of a synthetic world."""
     world = World(WorldConfig(n_users=800, n_movies=300, n_series=150, n_interactions=n))
@@ -178,8 +193,16 @@ def shuffled(rates: pa.Table) -> pa.Table:
 
 
 def fill(lake: Lake, rates: pa.Table) -> None:
-    """Commit interactions as a lake's only micro-batch."""
-    now, schema = datetime.now(UTC), SCHEMAS["interactions"]
+    """Commit interactions, and movies of their titles, as a lake's only micro-batch."""
+    titles = pc.unique(rates["id_contenido"])
+    movies = pa.table({"id": titles, "titulo": titles, "type": pa.repeat("movie", len(titles))})
+    files = [staged(lake, "movies", movies), staged(lake, "interactions", rates)]
+    commit(lake, "query", 0, files, {"t": {"0": rates.num_rows}}, Intake())
+
+
+def staged(lake: Lake, table: str, rates: pa.Table) -> StagedFile:
+    """Write rows with what Kafka adds to them."""
+    now, schema = datetime.now(UTC), SCHEMAS[table]
     lineage = {"kafka_topic": "t", "kafka_partition": 0, "kafka_timestamp": now, "ingested_at": now}
     columns = []
     for field in schema:
@@ -189,8 +212,7 @@ def fill(lake: Lake, rates: pa.Table) -> None:
             columns.append(pa.array(range(rates.num_rows), field.type))
         else:
             columns.append(pa.repeat(pa.scalar(lineage.get(field.name), field.type), rates.num_rows))
-    file = stage(lake, "interactions", now.date().isoformat(), pa.Table.from_arrays(columns, schema=schema))
-    commit(lake, "query", 0, [file], {"t": {"0": rates.num_rows}}, Intake())
+    return stage(lake, table, now.date().isoformat(), pa.Table.from_arrays(columns, schema=schema))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -76,6 +77,23 @@ def many(n_users: int, n_titles: int, simulated: float = 0.0) -> Dataset:
 # By hand
 
 BY_TIME: list[Row] = [(1, 5, 9), (1, 6, 2), (1, 7, 4), (1, 8, None), (2, 5, 3), (2, 6, 3), (2, 7, 3), (3, 5, 1)]
+
+
+@pytest.mark.parametrize("split", ["random", "last", "time"])
+def test_what_no_event_describes_is_not_held_out(split: str) -> None:
+    whole = many(60, 40)
+    found = hold_out(replace(whole, described=np.arange(40) % 4 > 0), settings(split))
+    assert len(found.test) > 0
+    assert np.all(found.test.title % 4 > 0)
+    assert np.any(found.train.title % 4 == 0)
+
+
+def test_what_is_rated_after_what_is_held_out_is_not_learned_from_though_no_event_describes_it() -> None:
+    data = dataset(table(BY_TIME))
+    described = np.array([title != data.title_ids[2].as_py() for title in data.title_ids.to_pylist()])
+    found = hold_out(replace(data, described=described), settings("last", last_k=1))
+    assert rows(found.test) == [(1, 5, 9), (2, 6, 3)]
+    assert rows(found.train) == [(1, 6, 2), (1, 7, 4), (1, 8, None), (2, 5, 3), (3, 5, 1)]
 
 
 def test_the_last_of_each_user_who_has_more() -> None:

@@ -3,12 +3,16 @@
 import math
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.status import Status
 
 from nextreel.settings import Settings
+
+if TYPE_CHECKING:
+    from nextreel.model.described import Undescribed
 
 #: What every command is handed: returns the settings as they are now, with more flags on top where some are given.
 Load = Callable[..., Settings]
@@ -72,3 +76,9 @@ def until_interrupted(check: Callable[[], None] = lambda: None) -> None:
             check()
     except KeyboardInterrupt:
         pass
+
+
+def tell_undescribed(undescribed: "Undescribed") -> None:
+    """Say on standard error how many interactions are of titles, or by users, that no event describes."""
+    for line in undescribed.lines():
+        click.secho(line, fg="red" if undescribed.is_all else "yellow", bold=undescribed.is_all, err=True)

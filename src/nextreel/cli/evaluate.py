@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nextreel.cli.console import LEAST_WIDTH, Load, status_line
+from nextreel.cli.console import LEAST_WIDTH, Load, status_line, tell_undescribed
 
 if TYPE_CHECKING:
+    from nextreel.model.described import Undescribed
     from nextreel.settings import Settings
     from nextreel.train.evaluate import Evaluation, Quality
     from nextreel.train.measure import Interval
@@ -38,17 +39,19 @@ def evaluate(load: Load, split: str | None, last_k: int | None, since: str | Non
     for option, value, kind in (("--last-k", last_k, "last"), ("--since", since, "time")):
         if value is not None and given.evaluation.split != kind:
             raise click.UsageError(f"{option} goes with --split {kind}, not {given.evaluation.split}")
-    engine, found = _run(given, k)
+    engine, found, undescribed = _run(given, k)
+    tell_undescribed(undescribed)
     if as_json:
-        click.echo(json.dumps({"engine": engine} | found.as_dict(), indent=2))
+        told = {"engine": engine, "undescribed": undescribed.as_dict()}
+        click.echo(json.dumps(told | found.as_dict(), indent=2))
     else:
         console = Console()
         console.width = max(console.width, LEAST_WIDTH)
         show(console, found)
 
 
-def _run(given: "Settings", k: int) -> "tuple[str, Evaluation]":
-    """Return the ALS engine's name and what it came to."""
+def _run(given: "Settings", k: int) -> "tuple[str, Evaluation, Undescribed]":
+    """Return the ALS engine's name, what it came to, and how much is of titles or users that no event describes."""
     from nextreel.errors import ModelError
     from nextreel.lake.layout import Lake
     from nextreel.lake.session import running_spark
@@ -65,16 +68,17 @@ def _run(given: "Settings", k: int) -> "tuple[str, Evaluation]":
         found = read_lake(spark, lake, given.ratings)
         parts = split(found.data, found.users, simulator(spark, found.titles, given.ratings), given)
         if len(parts.test) == 0 or len(parts.train) == 0:
+            why = "".join(f" ({line})" for line in found.undescribed.lines()[:1])
             raise ModelError(
                 f"of the {len(found.data):,} ratings in {lake.root}, {parts.held_out}, are {len(parts.test):,}: there "
-                f"must be some to judge by and some to learn from"
+                f"must be some to judge by and some to learn from{why}"
             )
         name, engine = choose_engine(spark, given.train, len(parts.train))
         status.update(f"{name} ALS, {given.train.factors} factors, {len(parts.train):,} ratings")
         profiles = Profiles.of(found.data, found.users, found.titles)
         model = fit_model(parts.train, given.train, engine, profiles=profiles)
         status.update("judging")
-        return name, evaluate(model, parts, given, k)
+        return name, evaluate(model, parts, given, k), found.undescribed
 
 
 def show(console: Console, found: "Evaluation") -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from nextreel.cli.console import LEAST_WIDTH, LiveLine, Load, status_line
+from nextreel.cli.console import LEAST_WIDTH, LiveLine, Load, status_line, tell_undescribed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +49,7 @@ def train(ctx: click.Context, as_json: bool) -> None:
         console = Console()
         console.width = max(console.width, LEAST_WIDTH)
         console.print(quality(training.evaluation))
+    tell_undescribed(training.undescribed)
     if verdict.promoted and not as_json:
         click.echo(f"{version} is current: {verdict.why}")
     if not verdict.promoted:

@@ -1,10 +1,12 @@
 """Rows of a file as events of the contract, by a mapping; what cannot be one says why."""
 
+from array import array
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from nextreel.errors import InputError
@@ -61,6 +63,7 @@ class Table:
         self.described: frozenset[str] | None = None
         self._moment = moment or datetime.now(UTC).replace(microsecond=0)
         self._n_rows: int | None = None
+        self._repeated_ids: frozenset[int] = frozenset()
 
     def _check_columns(self, mapping: Mapping, file: FileFormat) -> None:
         for name, column in mapping.columns.items():
@@ -85,7 +88,7 @@ class Table:
         return [column for column in self.columns if column not in self.mapping.columns.values()]
 
     def survey(self) -> None:
-        """Read the whole file once where its ratings' scale, or its number of rows, must be known before events are.
+        """Read the whole file once for what must be known before events are: scale of ratings, ids that repeat, rows.
 
         Completes the mapping. Raises `InputError` where ratings are on a scale that is not evident; nothing is lost, as
         no event was made.
@@ -93,6 +96,9 @@ class Table:
         if self._n_rows is not None:
             return
         self._n_rows = 0
+        if self.kind != "interactions":
+            self._survey_ids()
+            return
         judges_scale = "calificacion" in self.mapping.columns
         if not judges_scale and self.mapping.constants.get("timestamp") != "order":
             return
@@ -102,7 +108,9 @@ class Table:
             if judges_scale and not row.fault and self.mapping.scale != "thumbs":
                 text = converter.text_of("calificacion", row)
                 survey.add(number_of(text, self.mapping.file.decimal) if text else float("nan"))
-        if survey.has_minus_one and not {"-1", "-1.0"} & self.mapping.values.get("calificacion", {}).keys():
+        is_on_scale = isinstance(self.mapping.scale, tuple) and self.mapping.scale[0] <= -1
+        own_rule = {"-1", "-1.0"} & self.mapping.values.get("calificacion", {}).keys()
+        if survey.has_minus_one and not is_on_scale and not own_rule:
             own = {"-1": "", "-1.0": ""} | self.mapping.values.get("calificacion", {})
             self._update(values=self.mapping.values | {"calificacion": own})
             self.notes.append(
@@ -115,6 +123,15 @@ class Table:
                 f"calificacion: ratings from {survey.low:g} to {survey.high:g} are on a scale from {scale[0]:g} to "
                 f"{scale[1]:g}, which becomes 0.5 to 5 (scale = [{scale[0]:g}, {scale[1]:g}])"
             )
+
+    def _survey_ids(self) -> None:
+        """Find ids that repeat by 8 bytes a row, as a catalogue may have millions: only those are kept as texts."""
+        hashes, converter = array("q"), self._converter()
+        for row in rows_of(self.path, self.mapping.file):
+            if not row.fault:
+                hashes.append(hash(converter.text_of("id", row)))
+        ordered = np.sort(np.frombuffer(hashes, np.int64)) if hashes else np.empty(0, np.int64)
+        self._repeated_ids = frozenset(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
     def events(self, read: Read) -> Iterator[tuple[EventType, pa.RecordBatch]]:
         """Yield events in the file's order, as batches of one type each; count in ``read`` what becomes of rows.
@@ -130,7 +147,7 @@ class Table:
             read.rows += 1
             try:
                 event_type, event = converter.event(row, read)
-                if self.kind != "interactions":
+                if self.kind != "interactions" and hash(event["id"]) in self._repeated_ids:
                     first = seen.setdefault(event["id"], row.number)
                     if first != row.number:
                         raise RefusedError("duplicate id", f"{event['id']!r} is row {first:,} as well")

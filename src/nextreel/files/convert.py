@@ -16,6 +16,7 @@ from nextreel.events.contract import (
     Reason,
     Verb,
     fields_of,
+    value_fault,
 )
 from nextreel.files.lists import BRACKETS, in_brackets
 from nextreel.files.mapping import TYPES, Kind, Mapping
@@ -64,6 +65,9 @@ class Converter:
                 event[each.name] = self._several(each.name, row)
             elif (text := self._one(each.name, row, read)) is not None:
                 event[each.name] = self._number(each.name, text) if each.kind == "number" else text
+            value = event.get(each.name)
+            if isinstance(value, str | list) and (fault := value_fault(each, value)):
+                raise RefusedError(*fault)
         event["timestamp"], said = self._time(row)
         if event_type == "interaction":
             self._complete(event, said, read)

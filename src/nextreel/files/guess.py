@@ -95,7 +95,10 @@ def guess_columns(
     needed = ("id_usuario", "id_contenido") if kind == "interactions" else ("id",)
     if missing := [field for field in needed if field not in taken]:
         raise InputError(_missing(missing[0], columns))
-    always = TypeRule(always="movie") if kind == "catalogue" and "type" not in taken else TypeRule()
+    always = TypeRule()
+    if kind == "catalogue" and "type" not in taken:
+        always = TypeRule(always="movie")
+        notes.append("no column is the type: every title is a movie ([type] always)")
     patterns = {field: text for field, text in _PATTERNS.items() if field in taken}
     return Mapping(columns=taken, file=file, type=always, patterns=patterns), notes
 

@@ -90,11 +90,13 @@ class Occurrences:
     _BITS = 27
 
     def __init__(self) -> None:
-        self._seen = bytearray(1 << (self._BITS - 3))
+        self._seen = bytearray()
         self._again: dict[bytes, int] = {}
 
     def add(self, digest: bytes) -> int:
         """Return how often a digest of 16 bytes or more was added, this time included."""
+        if not self._seen:  # not before it is needed: catalogues have ids
+            self._seen = bytearray(1 << (self._BITS - 3))
         is_new = False
         for start in (0, 4, 8, 12):
             bit = int.from_bytes(digest[start : start + 4], "little") >> (32 - self._BITS)

@@ -87,8 +87,8 @@ def read(
         given = _short(str(record["timestamp"]))
         raise Rejected(
             Reason.BAD_TIMESTAMP,
-            f"timestamp: {given} is later than {latest.isoformat(timespec='seconds')}: when the message arrived, "
-            "and contract.max_clock_skew_seconds",
+            f"timestamp: {given} is later than {latest.isoformat(timespec='seconds')}, which is "
+            "contract.max_clock_skew_seconds after the message arrived",
         )
     return event_type, values, record
 

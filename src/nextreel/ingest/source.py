@@ -30,6 +30,7 @@ from pyspark.sql.streaming.datasource import (
 )
 
 from nextreel.errors import DataLossError, SettingsError
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS
 from nextreel.ingest.consume import PATIENCE_SECONDS, KafkaRange, read_ranges
 from nextreel.ingest.gaps import Gap, write_gap
 from nextreel.ingest.size import ASSUMED_BYTES, MeanSize
@@ -280,7 +281,7 @@ class LakeStreamReader(KafkaStreamReader):
         self._lake = Path(lowered["lake"])
         self._size = MeanSize(Lake(self._lake).commits)
         self._event_types = json.loads(lowered["eventtypes"])
-        self._max_skew_seconds = _whole(lowered, "maxClockSkewSeconds")
+        self._max_skew_seconds = _whole(lowered, "maxClockSkewSeconds", MAX_CLOCK_SKEW_SECONDS)
 
     def _message_bytes(self) -> float:
         return self._size.read()
@@ -299,8 +300,8 @@ def _highs(found: Watermarks) -> Offsets:
     return {t: {str(p): high for p, (_, high) in ps.items()} for t, ps in found.items()}
 
 
-def _whole(options: Mapping[str, str], name: str) -> int:
-    given = options.get(name.lower(), "0")
+def _whole(options: Mapping[str, str], name: str, default: int = 0) -> int:
+    given = options.get(name.lower(), str(default))
     if not (given.isascii() and given.isdigit()):
         raise SettingsError(f"{name} = {given!r}: a whole number, 0 for no limit")
     return int(given)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import duckdb
@@ -16,7 +17,7 @@ import duckdb
 from nextreel.insight.cuts import Cuts, shared
 from nextreel.insight.metrics import BY_NAME as METRIC
 from nextreel.insight.metrics import DIMENSION, Ratio
-from nextreel.insight.query import MOST_GROUPS, MOST_ROWS, Answer, Filters, measure, needed
+from nextreel.insight.query import MOST_GROUPS, MOST_ROWS, Answer, Filters, TooManyRows, measure, needed
 from nextreel.insight.views import BY_NAME, Chart
 from nextreel.insight.warehouse import Warehouse
 from nextreel.settings import Settings
@@ -28,6 +29,8 @@ _LOOK_SECONDS, _IDLE_SECONDS, _WATCHED_SECONDS = 1.0, 30.0, 60.0
 #: Refreshing may take such a share of the time: what takes long is done less often.
 _SHARE = 0.2
 _KEPT = 256
+#: Errors after which DuckDB refuses every further statement of a database.
+_BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.ConnectionException)
 
 
 class Dashboard:
@@ -35,7 +38,9 @@ class Dashboard:
 
     def __init__(self, settings: Settings, pipeline: Callable[[], dict[str, Any]]):
         self.pipeline = pipeline
+        self._settings = settings
         self._warehouse = Warehouse(settings)
+        self._revisions_before = 0  # of warehouses that were replaced
         self._watched_at = time.monotonic()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
@@ -60,7 +65,7 @@ class Dashboard:
     @property
     def revision(self) -> int:
         """Counts changes of the figures."""
-        return self._warehouse.revision
+        return self._revisions_before + self._warehouse.revision
 
     def state(self) -> dict[str, Any]:
         """Return what a page needs to know to ask again: the revision, and what is amiss."""
@@ -142,7 +147,10 @@ class Dashboard:
         return found | {"holds": _holds(chart, filters)}
 
     def _answer(self, chart: Chart, filters: Filters, cuts: Cuts) -> dict[str, Any]:
-        answer = measure(self._cursor(), chart.metrics, chart.by, filters, chart.limit, cuts)
+        try:
+            answer = measure(self._cursor(), chart.metrics, chart.by, filters, chart.limit, cuts)
+        except TooManyRows as error:  # of this chart; the view's others have answers
+            return {"columns": [*chart.by, *chart.metrics], "rows": [], "labels": {}, "trouble": str(error)}
         found = {"columns": answer.columns, "rows": answer.rows, "labels": self.labels(answer)}
         if chart.kind == "cohorts":  # each row is a whole, however many months it has been watched for
             whole = measure(self._cursor(), ["users"], [chart.by[0]], filters)
@@ -163,8 +171,9 @@ class Dashboard:
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Return this thread's own connection."""
-        if not hasattr(self._local, "cursor"):
-            self._local.cursor = self._warehouse.cursor()
+        if getattr(self._local, "warehouse", None) is not self._warehouse:
+            self._local.warehouse = self._warehouse
+            self._local.cursor = self._local.warehouse.cursor()
         found: duckdb.DuckDBPyConnection = self._local.cursor
         return found
 
@@ -185,11 +194,22 @@ class Dashboard:
                 if str(error) != self.trouble:
                     _LOG.warning("the figures stay as they are: %s", error)
                 self.trouble = str(error)
+                if isinstance(error, _BROKEN):
+                    self._replace()
             now = time.monotonic()
             watched = now - self._watched_at <= _WATCHED_SECONDS
             pause = max(_LOOK_SECONDS if watched else _IDLE_SECONDS, (now - began) / _SHARE)
             self._wake.wait(pause)
             self._wake.clear()
+
+    def _replace(self) -> None:
+        """Begin again with an empty database in place of a broken one; the next refresh fills it."""
+        _LOG.warning("DuckDB's database is broken, and is replaced")
+        broken, self._warehouse = self._warehouse, Warehouse(self._settings)
+        self._revisions_before += broken.revision + 1
+        self.is_loaded = False
+        with suppress(duckdb.Error):
+            broken.close()
 
 
 _CHOICES = {

@@ -74,6 +74,10 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
 
+class TooManyRows(ValueError):  # noqa: N818 (an answer, as ValueError is here)
+    """A question has more rows than are put in order."""
+
+
 def measure(
     connection: duckdb.DuckDBPyConnection,
     metrics: Sequence[str],
@@ -110,7 +114,7 @@ def measure(
                 values = [*values, [_text(row[0]) for row in first]]
             rows = connection.execute(f"{query} LIMIT {MOST_GROUPS + 1}", values).fetchall()
             if len(rows) > MOST_GROUPS:
-                raise ValueError(f"there are more than {MOST_GROUPS:,} rows: ask for fewer dimensions, or filter")
+                raise TooManyRows(f"there are more than {MOST_GROUPS:,} rows: ask for fewer dimensions, or filter")
         _gather(groups, rows, names, len(by) if own == list(by) else 0)
     ordered = sorted(_rows(groups, metrics, len(by)), key=_order(by))
     return Answer([*by, *metrics], ordered[-limit:] if _has_order(by) else ordered[:limit])

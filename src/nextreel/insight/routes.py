@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
 
+import duckdb
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -28,6 +29,7 @@ from nextreel.insight.turns import Turns
 from nextreel.insight.views import BY_NAME, VIEWS, Chart
 from nextreel.serve.api import ERRORS, PROBLEM, Json
 from nextreel.serve.guard import role
+from nextreel.serve.problems import problem
 from nextreel.serve.schemas import Text
 
 STATIC = File(__file__).with_name("static")
@@ -184,6 +186,11 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event, 
         return StreamingResponse(told(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     app.include_router(router)
+
+    @app.exception_handler(duckdb.OutOfMemoryException)
+    async def too_large(request: Request, error: duckdb.OutOfMemoryException) -> Response:
+        detail = "The questions under way take more memory than insight.memory_megabytes. Filter, or ask again."
+        return problem(503, detail, {"Retry-After": "5"})
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> FileResponse:

@@ -119,6 +119,7 @@ class EventProducer:
         else:
             self.delivery.failed += 1
             self.delivery.last_error = with_right(error)
+            self._producer.heed(error)
 
     def wait(self) -> Delivery:
         """Wait for the delivery reports of all that was sent, for as long as any come: 30 s without one are enough."""

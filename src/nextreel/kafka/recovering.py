@@ -1,4 +1,4 @@
-"""A producer that is replaced when it can never send again: librdkafka keeps a fatal error for ever."""
+"""A producer that is replaced when it can never send again: librdkafka keeps such a state for ever."""
 
 import logging
 import threading
@@ -16,6 +16,18 @@ _LOG = logging.getLogger(__name__)
 #: a retry does not write them twice. The partition of a key is the one that Kafka's Java producer gives it.
 PRODUCER_CONFIG = {"enable.idempotence": "true", "compression.type": "lz4", "partitioner": "murmur2_random"}
 
+#: Errors of a delivery after which an idempotent producer does not succeed again: the broker does not know its id,
+#: knows a newer epoch, or misses a message. librdkafka calls some of them fatal, and tries the others for ever.
+_FOR_GOOD = {
+    KafkaError._FATAL,
+    KafkaError._FENCED,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+}
+
 #: Least time between two replacements: a cluster that refuses every new producer is not asked in a loop.
 _REPLACE_SECONDS = 1.0
 
@@ -23,17 +35,19 @@ Report = Callable[[KafkaError | None, Message], None]
 
 
 class RecoveringProducer:
-    """Produces messages and replaces its client after a fatal error, such as a producer id that the broker fenced.
+    """Produces messages and replaces its client after an error that lasts, such as a producer id that was fenced.
 
-    ``config`` are settings of librdkafka over `PRODUCER_CONFIG`. Raises `nextreel.errors.SettingsError` for settings
-    that librdkafka refuses. `produce` may be called from one thread, `poll` and `flush` from another.
+    Delivery reports pass their errors to `heed`. ``config`` are settings of librdkafka over `PRODUCER_CONFIG`. Raises
+    `nextreel.errors.SettingsError` for settings that librdkafka refuses. `produce` may be called from one thread,
+    `poll` and `flush` from another.
     """
 
     def __init__(self, config: Mapping[str, str], heard: Heard):
         self._config = PRODUCER_CONFIG | dict(config)
         self._heard = heard
         self._lock = threading.Lock()
-        self._failed: Producer | None = None  # the client that has a fatal error
+        self._failed: Producer | None = None  # the client that has an error that lasts
+        self._serving: Producer | None = None  # the client whose callbacks are being called
         self._replaced_at = float("-inf")
         self._before: list[Producer] = []  # replaced clients that still owe delivery reports
         self._producer = self._new()
@@ -55,6 +69,12 @@ class RecoveringProducer:
             if error.args[0].code() != KafkaError._FATAL or not self._recover(producer):
                 raise
             self._producer.produce(topic, on_delivery=on_delivery, **message)
+
+    def heed(self, error: KafkaError) -> None:
+        """Take note of a delivery report's error; called by the report."""
+        if error.code() in _FOR_GOOD:
+            self._heard(error)
+            self._failed = self._serving
 
     def poll(self, seconds: float) -> None:
         """Call the delivery reports that have come, waiting up to ``seconds`` for one."""
@@ -101,6 +121,7 @@ class RecoveringProducer:
 
     def _serve(self, producer: Producer, call: Callable[[float], object], seconds: float) -> None:
         """Let a client call its callbacks: librdkafka's binding raises a fatal error from there."""
+        self._serving = producer
         try:
             call(seconds)
         except KafkaException as error:
@@ -110,13 +131,13 @@ class RecoveringProducer:
             self._recover(producer)
 
     def _recover(self, failed: Producer) -> bool:
-        """Replace a client that has a fatal error, unless that is done; tell whether another one is in use."""
+        """Replace a client that failed for good, unless that is done; tell whether another one is in use."""
         self._failed = failed
         if failed is not self._producer:
             return True
         if time.monotonic() < self._replaced_at + _REPLACE_SECONDS:
             return False
-        _LOG.warning("Kafka: the producer failed for good and is replaced: %s", self._heard.last or "a fatal error")
+        _LOG.warning("Kafka: the producer failed for good and is replaced: %s", self._heard.last)
         self.replace()
         return True
 

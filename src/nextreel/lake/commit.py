@@ -114,6 +114,15 @@ def committed_offsets(lake: Lake) -> Offsets:
     return record["offsets"] if record else {}
 
 
+def topic_ids(lake: Lake) -> dict[str, str]:
+    """Return the ids of the topics that the lake was filled from, by name; none where Kafka did not say them."""
+    try:
+        found: dict[str, str] = json.loads(lake.topics.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {topic: topic_id for topic, topic_id in found.items() if topic_id}
+
+
 def recover(lake: Lake) -> int:
     """Complete the last commit and remove orphans from staging; returns how many orphans there were.
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from nextreel.durable import write_json
 from nextreel.errors import LakeError
+from nextreel.events.contract import TABLES
 from nextreel.lake.layout import Lake
 
 #: By topic and partition (as text, since it is JSON): an offset, or a number of messages.
@@ -124,6 +125,39 @@ def read_ledger(lake: Lake) -> Ledger:
         ledger, _, _ = _added_up(lake, kept=0)
         if _written(lake).batch == before:  # else the keeper has added up records while they were read here
             return ledger
+
+
+def readable_offsets(lake: Lake) -> Offsets | None:
+    """Return the offsets below which readers see every committed row, by topic and partition.
+
+    The newest micro-batch counts once all its files are in their tables. Call it while the names are kept, before files
+    are listed: rows at and above these offsets may be listed too, and belong to later micro-batches.
+
+    Returns None for a lake whose files are in no record that names offsets, as in a copy without ``_ingest``: nothing
+    says where it ends.
+    """
+    has_files = any(map(lake.files, TABLES.values()))  # before the records: a file of ingest has one first
+    while True:
+        written = _written(lake).batch
+        offsets = _readable(lake)
+        if _written(lake).batch == written:  # else the keeper has added up records while they were read here
+            return None if has_files and not offsets else offsets
+
+
+def _readable(lake: Lake) -> Offsets:
+    """Return the ends of all micro-batches whose files are in their tables; only those of the newest may not be."""
+    ledger = _written(lake)
+    paths = sorted(path for path in lake.commits.glob("*.json") if int(path.stem) > ledger.batch)
+    for path in paths:
+        record = read_record(path)
+        if record is not None and (path != paths[-1] or _is_moved(lake, record)):
+            ledger.add_commit(record)
+    return ledger.offsets
+
+
+def _is_moved(lake: Lake, record: Mapping[str, Any]) -> bool:
+    absent = {f["path"] for f in record["files"] if not (lake.root / f["path"]).exists()}
+    return not absent or absent <= gone(lake)
 
 
 def fold(lake: Lake) -> None:

@@ -57,6 +57,7 @@ _CONF = {
 _LOCAL_CONF = {
     # A home is a folder of this machine, whatever file system a HADOOP_CONF_DIR names.
     "spark.hadoop.fs.defaultFS": "file:///",
+    "spark.hadoop.hadoop.security.authentication": "simple",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),

@@ -58,6 +58,13 @@ class ModelStore:
         said = pointer.read_text("utf-8", "replace").strip() if pointer.exists() else ""
         return said if _VERSION.fullmatch(said) else None
 
+    def current_since(self) -> float | None:
+        """Return when the current version became so, in seconds since 1970; None where there is none."""
+        try:
+            return (self.root / "current").stat().st_mtime
+        except OSError:
+            return None
+
     def previous(self) -> str | None:
         """Return what a rollback makes current: the last version before the current one that is still there."""
         current, there = self.current(), self.versions()

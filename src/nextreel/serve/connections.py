@@ -10,13 +10,9 @@ answered; its other requests get 503.
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any, cast
-
-import uvicorn
+from typing import Protocol
 
 from nextreel.serve.metrics import Metrics
-from nextreel.serve.protocol import HttpConnection
 from nextreel.settings import ServeSettings
 
 _LOG = logging.getLogger(__name__)
@@ -31,8 +27,26 @@ _EXTRA = 64
 _OTHER_FILES = 256
 
 
+class Bounded(Protocol):
+    """A connection, as far as its bounds are concerned; times are the event loop's."""
+
+    loop: asyncio.AbstractEventLoop
+    held: int
+    read_deadline: float
+    write_deadline: float
+
+    def refuse(self, status: int, reason: str, detail: str) -> None:
+        """Answer a request that the app does not see, and close after it."""
+
+    def give_up(self) -> None:
+        """Close as soon as possible."""
+
+    def time_out(self, now: float) -> None:
+        """End what has passed its deadline."""
+
+
 class Connections:
-    """The connections of one server. Give `connect` to uvicorn as its protocol class."""
+    """The connections of one server."""
 
     def __init__(self, settings: ServeSettings, metrics: Metrics):
         self.settings = settings
@@ -41,10 +55,10 @@ class Connections:
         #: Where all connections read into, one at a time: only Windows' event loop reads ahead.
         self.shared_buffer = None if sys.platform == "win32" else bytearray(_READ_BYTES)
         #: In the order in which they became so.
-        self.idle: dict[HttpConnection, None] = {}
-        self.reading: dict[HttpConnection, None] = {}
-        self._open: set[HttpConnection] = set()
-        self._leaving: set[HttpConnection] = set()
+        self.idle: dict[Bounded, None] = {}
+        self.reading: dict[Bounded, None] = {}
+        self._open: set[Bounded] = set()
+        self._leaving: set[Bounded] = set()
         self._held = 0
         self._sweeping = False
         timeouts = (
@@ -56,21 +70,11 @@ class Connections:
         self._sweep_seconds = min(1.0, max(0.02, min(timeouts) / 5))
         metrics.connections.set_function(lambda: len(self._open))
 
-    def connect(
-        self,
-        config: uvicorn.Config,
-        server_state: Any,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> HttpConnection:
-        """Return the protocol of a new connection, as uvicorn calls its protocol class."""
-        return HttpConnection(self, config.loaded_app, server_state, app_state, _loop or asyncio.get_running_loop())
-
     def new_buffer(self) -> bytearray:
         """Return the memory that a connection reads into."""
         return self.shared_buffer or bytearray(_READ_BYTES)
 
-    def add(self, connection: HttpConnection) -> bool:
+    def add(self, connection: Bounded) -> bool:
         """Take in a new connection. Return whether it is within `serve.max_connections`."""
         self._open.add(connection)
         is_within = len(self._open) - len(self._leaving) <= self.max_open or self._make_room()
@@ -84,20 +88,20 @@ class Connections:
             connection.loop.call_later(self._sweep_seconds, self._sweep, connection.loop)
         return is_within
 
-    def leave(self, connection: HttpConnection) -> None:
+    def leave(self, connection: Bounded) -> None:
         """Do not count a connection any more that is about to be closed."""
         self._leaving.add(connection)
         self.idle.pop(connection, None)
         self.reading.pop(connection, None)
         self.hold(connection, 0)
 
-    def remove(self, connection: HttpConnection) -> None:
+    def remove(self, connection: Bounded) -> None:
         """Forget a connection that is closed."""
         self.leave(connection)
         self._leaving.discard(connection)
         self._open.discard(connection)
 
-    def hold(self, connection: HttpConnection, n_bytes: int) -> None:
+    def hold(self, connection: Bounded, n_bytes: int) -> None:
         """Note how many bytes of an incomplete request a connection holds; of too many, the oldest are given up."""
         self._held += n_bytes - connection.held
         connection.held = n_bytes
@@ -167,9 +171,3 @@ def _allowed(wanted: int) -> int:
             most,
         )
     return max(1, min(wanted, most))
-
-
-def as_protocol(connections: Connections) -> type[asyncio.Protocol]:
-    """Return what uvicorn takes for its setting ``http``: it calls it for each connection."""
-    connect: Callable[..., HttpConnection] = connections.connect
-    return cast(type[asyncio.Protocol], connect)

@@ -3,14 +3,11 @@
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
 from nextreel.serve.problems import raw_problem
-
-if TYPE_CHECKING:
-    from nextreel.serve.protocol import HttpConnection
 
 _LOG = logging.getLogger(__name__)
 
@@ -18,10 +15,23 @@ _STATUS_LINE = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() 
 _WITHOUT_BODY = (204, 304)
 
 
+class Sending(Protocol):
+    """A connection, as far as an answer is concerned."""
+
+    transport: asyncio.Transport
+    server_state: Any
+
+    async def drain(self) -> None:
+        """Wait until the client has read most of what it was sent."""
+
+    def finished(self, exchange: "Exchange") -> None:
+        """Go on after an answer that is complete."""
+
+
 class Exchange:
     """A request that is whole, and the answer that an app gives to it."""
 
-    def __init__(self, connection: "HttpConnection", scope: Scope, body: bytes, keep_alive: bool):
+    def __init__(self, connection: Sending, scope: Scope, body: bytes, keep_alive: bool):
         self.keep_alive = keep_alive
         self.has_begun = False
         self._connection = connection

@@ -3,10 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,12 @@ from nextreel.events.contract import EventType, fields_of
 from nextreel.ingest.columns import accept
 from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.client import Heard, new_client, passes
-from nextreel.kafka.topics import topics_by_type
+from nextreel.kafka.topics import NO_ID, topics_by_type
 from nextreel.kafka.watermarks import WatermarkReader, Watermarks
 from nextreel.lake.ledger import Offsets
 from nextreel.serve.live import Event, Live
+from nextreel.serve.metrics import Metrics
+from nextreel.serve.position import Place, Position
 from nextreel.settings import KafkaSettings
 
 _LOG = logging.getLogger(__name__)
@@ -37,6 +40,11 @@ _BLOCK = 200
 _RANK_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 1.0, 15.0, 1.0
 #: Settling newcomers among titles rests so many times as long as it took: others want the processor, too.
 _SETTLE_REST = 4.0
+#: How often the ends of partitions are taken from what the consumer has fetched.
+_LAG_SECONDS = 0.25
+#: An event that cannot be applied is tried this often. Before the last time there is a pause, in which a passing cause
+#: may go; pauses are this far apart, since a thousand such events must not hold up all others.
+_TRIES, _TRY_SECONDS, _TRIES_APART_SECONDS = 3, 0.05, 1.0
 
 _CONFIG = {
     "isolation.level": "read_committed",
@@ -50,7 +58,7 @@ _CONFIG = {
     "enable.partition.eof": "true",
 }
 
-_Place = tuple[str, int]
+_Result = TypeVar("_Result")
 
 
 class Follower(threading.Thread):
@@ -63,28 +71,44 @@ class Follower(threading.Thread):
         offsets: Offsets,
         gently: bool = False,
         max_skew_seconds: float = MAX_CLOCK_SKEW_SECONDS,
+        *,
+        topic_ids: Mapping[str, str] | None = None,
+        metrics: Metrics | None = None,
     ):
-        """Follow from ``offsets`` on; ``gently``, while another answers requests, resting as long as it works.
+        """Follow from ``offsets`` on, which are of the topics with ``topic_ids``, by name, where these are known.
 
-        ``max_skew_seconds`` is `contract.max_clock_skew_seconds`.
+        ``gently`` rests as long as it works: another follower's state answers requests. ``max_skew_seconds`` is
+        `contract.max_clock_skew_seconds`.
         """
         super().__init__(name="follower", daemon=True)
-        self._gently = gently
+        #: Seconds to rest for each that it works.
+        self.rest = 1.0 if gently else 0.0
         self._max_skew_seconds = max_skew_seconds
         self._kafka = kafka
         self._live = live
+        self._metrics = metrics or Metrics()
         self._types: dict[str, EventType] = {topic: kind for kind, topic in topics_by_type(kafka).items()}
-        self._reached: dict[_Place, int] = {
-            (topic, int(partition)): offset
-            for topic, partitions in offsets.items()
-            if topic in self._types
-            for partition, offset in partitions.items()
-        }
+        self._topics = topics_by_type(kafka)
+        self._topic_ids = dict(topic_ids or {})
+        self.position = Position(
+            {
+                (topic, int(partition)): offset
+                for topic, partitions in offsets.items()
+                if topic in self._types
+                for partition, offset in partitions.items()
+            }
+        )
         self._stopping = threading.Event()
+        self._finishing = threading.Event()
         self._caught_up = threading.Event()
         self._heard = Heard()
+        self._reader: WatermarkReader | None = None
+        self._last_pause = -_TRIES_APART_SECONDS
+        self._logged: set[tuple[str, type[Exception]]] = set()
         self.rejected = 0
         self.applied = 0
+        #: Events that could not be applied, and were left out.
+        self.skipped = 0
         #: Why it does not get on at the moment; empty where it does.
         self.trouble = ""
 
@@ -94,9 +118,12 @@ class Follower(threading.Thread):
             try:
                 self._follow()
             except (KafkaException, NextreelError) as error:
+                self._reader = None
+                self.position.lose()
                 self._tell(error.args[0].str() if isinstance(error, KafkaException) else str(error))
             except Exception as error:  # whatever it is, who follows no longer serves yesterday's answers
-                _LOG.exception("following the topics failed; it begins anew")
+                self._reader = None
+                self._failed("follow", error)
                 self._tell(repr(error))
 
     def _tell(self, trouble: str) -> None:
@@ -109,9 +136,13 @@ class Follower(threading.Thread):
         """Follow no longer."""
         self._stopping.set()
 
+    def finish(self) -> None:
+        """Be ready as soon as what was applied so far is settled, although more has come meanwhile."""
+        self._finishing.set()
+
     @property
     def is_ready(self) -> bool:
-        """Whether all has been read that was there when it began."""
+        """Whether all has been read that was there when it began, or it was to finish."""
         return self._caught_up.is_set()
 
     def wait(self, seconds: float) -> bool:
@@ -119,73 +150,176 @@ class Follower(threading.Thread):
         return self._caught_up.wait(seconds)
 
     def _follow(self) -> None:
+        """Follow with one consumer, until it is stopped or the consumer is to be replaced.
+
+        Raises `KafkaException` and `NextreelError` where Kafka does not answer, or the consumer has failed for good.
+        """
         ends = self._ends()
+        self.trouble = ""
         with closing(new_client(Consumer, _CONFIG | self._kafka.client_config, self._heard)) as consumer:
             consumer.assign(self._places(ends))
-            looked = ranked = settled = time.monotonic()
+            looked = ranked = settled = measured = time.monotonic()
+            reached_then = self.position.reached
             while not self._stopping.is_set():
-                messages = consumer.consume(_SIP, timeout=_SIP_SECONDS)
-                self._take(messages)
-                if not self.is_ready and self._is_past(ends):
-                    while self._live.settle():
-                        pass
-                    self._live.rank()
-                    self._caught_up.set()
+                self._take(consumer.consume(_SIP, timeout=_SIP_SECONDS))
+                if not self.is_ready and (self._finishing.is_set() or self.position.is_past(ends)):
+                    self._get_ready()
                 now = time.monotonic()
+                if now > measured + _LAG_SECONDS:
+                    self.position.look(self._high_watermarks(consumer))
+                    measured = now
                 if now > settled and self.is_ready:
-                    self._live.settle()
+                    self._settle()
                     settled = time.monotonic() + _SETTLE_REST * (time.monotonic() - now)
                 if now > ranked + _RANK_SECONDS and self.is_ready:
-                    self._live.rank()
+                    self._rank()
                     ranked = now
                 if now > looked + _LOOK_SECONDS:
                     looked = now
-                    known = {(topic, p) for topic, partitions in ends.items() for p in partitions}
-                    ends = self._ends()
-                    if {(topic, p) for topic, partitions in ends.items() for p in partitions} != known:
-                        consumer.assign(self._places(ends))
+                    new_ends = self._look(consumer, reached_then)
+                    if new_ends is None:
+                        return
+                    ends, reached_then = new_ends, self.position.reached
+
+    def _look(self, consumer: Consumer, reached_then: dict[Place, int]) -> Watermarks | None:
+        """Return the ends of the topics, after what is new there is assigned; None if the consumer is to be replaced.
+
+        It is where a topic was made again, or where nothing has come since ``reached_then`` although there is more.
+        """
+        highs, known, topic_ids = self._high_watermarks(consumer), set(self.position.places), self._topic_ids
+        ends = self._ends()
+        if self._topic_ids != topic_ids:
+            return None
+        if {(topic, partition) for topic, partitions in ends.items() for partition in partitions} != known:
+            consumer.assign(self._places(ends))
+        elif self.position.reached == reached_then and not self.position.is_past(ends):
+            _LOG.warning("nothing came for %.0f s although there is more to read: a new consumer", _LOOK_SECONDS)
+            return None
+        self.position.correct(ends, highs)
+        return ends
+
+    def _get_ready(self) -> None:
+        while self._settle():
+            pass
+        self._rank()
+        self._caught_up.set()
 
     def _ends(self) -> Watermarks:
-        return WatermarkReader(self._kafka.client_config).read(self._types)
+        """Return the ends of what can be read, and leave offsets that are of other topics than those of now."""
+        if self._reader is None:
+            self._reader = WatermarkReader(self._kafka.client_config)
+        ends = self._reader.read(self._types)
+        ids = {topic: found for topic, found in self._reader.topic_ids.items() if found not in ("", NO_ID)}
+        if others := [topic for topic, found in ids.items() if self._topic_ids.get(topic, found) != found]:
+            _LOG.warning("%s: made again since the offsets known were reached; read from the beginning", others)
+            self.position.forget(others)
+        self._topic_ids = self._topic_ids | ids
+        return ends
 
     def _places(self, ends: Watermarks) -> list[TopicPartition]:
-        """Return where to go on: where it was, or where Kafka begins. A topic made anew begins there, too."""
-        found = []
-        for topic, partitions in ends.items():
-            for partition, (low, high) in partitions.items():
-                reached = self._reached.get((topic, partition), low)
-                reached = self._reached[topic, partition] = reached if low <= reached <= high else low
-                found.append(TopicPartition(topic, partition, reached))
-        return found
+        return [TopicPartition(*place, offset) for place, offset in self.position.start(ends).items()]
 
-    def _is_past(self, ends: Watermarks) -> bool:
-        return all(
-            self._reached[topic, partition] >= high
-            for topic, partitions in ends.items()
-            for partition, (_, high) in partitions.items()
-        )
+    def _high_watermarks(self, consumer: Consumer) -> dict[Place, int]:
+        """Return the high watermarks that came with the last fetches: Kafka is not asked for them."""
+        return {
+            place: consumer.get_watermark_offsets(TopicPartition(*place), cached=True)[1]
+            for place in self.position.places
+        }
+
+    def _settle(self) -> bool:
+        try:
+            return self._live.settle()
+        except Exception as error:  # what it was about stays as it was, and events are followed all the same
+            self._failed("settle", error)
+            return False
+
+    def _rank(self) -> None:
+        try:
+            self._live.rank()
+        except Exception as error:  # the order stays as it was
+            self._failed("rank", error)
+
+    def _failed(self, step: str, error: Exception) -> None:
+        self._metrics.follow_failures.labels(step).inc()
+        _LOG.error("following the topics failed to %s: %r", step, error, exc_info=self._is_new(step, error))
+
+    def _is_new(self, step: str, error: Exception) -> bool:
+        """Tell whether such a failure has not been logged yet: its traceback is logged once."""
+        kind = (step, type(error))
+        is_new = kind not in self._logged
+        self._logged.add(kind)
+        return is_new
 
     def _take(self, messages: list[Message]) -> None:
+        """Apply messages. Raises `KafkaException` for an error that does not pass."""
         for message in messages:
             if (error := message.error()) is not None:
                 if error.code() == Refusal._PARTITION_EOF:
-                    self._reached[message.topic(), message.partition()] = message.offset()
-                elif not passes(error):
+                    self.position.advance((message.topic(), message.partition()), message.offset())
+                elif error.fatal() or not passes(error):
                     raise KafkaException(error)
                 else:
                     self._heard(error)
         valid = [message for message in messages if message.error() is None]
         if valid:
             self.trouble = ""
-        events = list(self._events(valid, datetime.now(UTC)))
+        events = self._read(valid)
         for begin in range(0, len(events), _APPLIED):
             began = time.monotonic()
-            self._live.take(events[begin : begin + _APPLIED])
-            if self._gently and not self.is_ready:
-                time.sleep(time.monotonic() - began)
+            self._apply(events[begin : begin + _APPLIED])
+            if self.rest and not self._stopping.is_set():
+                time.sleep(self.rest * (time.monotonic() - began))
         self.applied += len(events)
         for message in valid:
-            self._reached[message.topic(), message.partition()] = message.offset() + 1
+            place = message.topic(), message.partition()
+            self.position.advance(place, message.offset() + 1, message.timestamp()[1])
+
+    def _read(self, messages: Sequence[Message]) -> list[Event]:
+        """Return the events of valid messages; where one cannot even be read, it costs itself alone."""
+        rejected, read_at = self.rejected, datetime.now(UTC)
+        try:
+            return list(self._events(messages, read_at))
+        except Exception:  # tried again one by one
+            self.rejected = rejected
+        events: list[Event] = []
+        for message in messages:
+            place = message.topic(), message.partition(), message.offset()
+            events += self._tried(partial(self._event_of, message, read_at), *place) or []
+        return events
+
+    def _event_of(self, message: Message, read_at: datetime) -> list[Event]:
+        return list(self._events([message], read_at))
+
+    def _apply(self, events: Sequence[Event]) -> None:
+        """Apply events; where that raises, each by itself, so that one that cannot be applied costs itself alone.
+
+        Those that were applied before it come twice then, which changes nothing.
+        """
+        try:
+            self._live.take(events)
+        except Exception:  # tried again one by one
+            for event in events:
+                place = self._topics[event.type], event.partition, event.offset
+                self._tried(partial(self._live.take, [event]), *place)
+
+    def _tried(self, act: Callable[[], _Result], topic: str, partition: int, offset: int) -> _Result | None:
+        """Try something with one message again; if it keeps raising, count and log the message and return None."""
+        for n in range(1, _TRIES + 1):
+            try:
+                return act()
+            except Exception as error:
+                if n == _TRIES:
+                    self._skip(topic, partition, offset, error)
+                elif n == _TRIES - 1 and time.monotonic() > self._last_pause + _TRIES_APART_SECONDS:
+                    self._stopping.wait(_TRY_SECONDS)
+                    self._last_pause = time.monotonic()
+        return None
+
+    def _skip(self, topic: str, partition: int, offset: int, error: Exception) -> None:
+        self.skipped += 1
+        self._metrics.skipped.labels(topic).inc()
+        text = "the message of %s partition %d offset %d cannot be applied and is left out: %r"
+        _LOG.error(text, topic, partition, offset, error, exc_info=self._is_new("apply", error))
 
     def _events(self, messages: Sequence[Message], read_at: datetime) -> Iterator[Event]:
         """Yield the events of messages that ingest accepts, too, where it reads them at that moment."""

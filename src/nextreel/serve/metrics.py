@@ -28,11 +28,38 @@ class Metrics:
         )
         self.events = self._gauge("events", "Events that the model in use has followed.")
         self.rejected = self._gauge("rejected_messages", "Messages that break the contract, which are passed over.")
+        self.lag_messages = self._gauge(
+            "kafka_lag_messages", "Messages in Kafka that are not applied yet; NaN while Kafka does not answer."
+        )
+        self.lag_seconds = self._gauge(
+            "kafka_lag_seconds", "Age of the oldest message not applied yet; NaN while Kafka does not answer."
+        )
+        self.skipped = Counter(
+            "nextreel_serve_skipped_messages",
+            "Messages that keep to the contract but could not be applied, by topic; the log names each.",
+            ["topic"],
+            registry=self.registry,
+        )
+        self.follow_failures = Counter(
+            "nextreel_serve_follow_failures",
+            "Failures while following the topics that concern no single message, by step.",
+            ["step"],
+            registry=self.registry,
+        )
+        for step in ("follow", "settle", "rank"):
+            self.follow_failures.labels(step)
         self.users = self._gauge("users", "Users known.")
         self.titles = self._gauge("titles", "Titles known.")
         self.swaps = Counter("nextreel_serve_model_swaps", "Models that took over.", registry=self.registry)
         self.refused = Counter(
             "nextreel_serve_models_refused", "Models that could not be loaded.", registry=self.registry
+        )
+        self.model_refused = self._gauge(
+            "current_model_refused", "1 while the current version cannot be loaded, and another is in use; otherwise 0."
+        )
+        self.model_waiting_since = self._gauge(
+            "current_model_waiting_since_timestamp_seconds",
+            "Since when the current version is not the one in use; 0 while it is.",
         )
 
         self.writes = Counter(

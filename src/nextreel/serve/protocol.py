@@ -10,17 +10,16 @@ import asyncio
 import logging
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
+import uvicorn
 from starlette.types import ASGIApp
 
+from nextreel.serve.connections import Connections
 from nextreel.serve.exchange import Exchange
 from nextreel.serve.problems import raw_problem
-
-if TYPE_CHECKING:
-    from nextreel.serve.connections import Connections
 
 _LOG = logging.getLogger(__name__)
 _NEVER = float("inf")
@@ -48,7 +47,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def __init__(
         self,
-        connections: "Connections",
+        connections: Connections,
         app: ASGIApp,
         server_state: Any,
         app_state: dict[str, Any],
@@ -71,7 +70,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._writable: asyncio.Future[None] | None = None
         self._is_last = False  # whatever follows is not parsed
         self._lingering = -1  # bytes that may still come from a client that was refused
-        self._refusal: RequestRefused | None = None
+        self._refusal: RequestRefused | None = None  # is sent after the answer under way
+        self._refused: RequestRefused | None = None  # why the parser has stopped
         self._is_within = True
         self._new_message()
 
@@ -190,7 +190,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def refuse(self, status: int, reason: str, detail: str) -> None:
         """Answer a request that the app does not see, and close after it."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._lingering >= 0:
             return
         self._is_last = True
         self._unparsed = b""
@@ -313,12 +313,12 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
         self._body = b""
-        self._refused: RequestRefused | None = None
+        self._refused = None
 
     def _refusing(self, status: int, reason: str, detail: str) -> RequestRefused:
         """Remember why parsing ends: the parser raises an error of its own for what its callbacks raise."""
-        self._refused = RequestRefused(status, reason, detail)
-        return self._refused
+        refused = self._refused = RequestRefused(status, reason, detail)
+        return refused
 
     # What the parser calls.
 
@@ -447,6 +447,21 @@ class HttpConnection(asyncio.BufferedProtocol):
             if not self._writable.done():
                 self._writable.set_result(None)
             self._writable = None
+
+
+def protocol_of(connections: Connections) -> type[asyncio.Protocol]:
+    """Return what uvicorn takes as its protocol class (``http``): it is called for each connection."""
+
+    def connect(
+        config: uvicorn.Config,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> HttpConnection:
+        loop = _loop or asyncio.get_running_loop()
+        return HttpConnection(connections, config.loaded_app, server_state, app_state, loop)
+
+    return cast(type[asyncio.Protocol], connect)
 
 
 def _address(name: Any) -> tuple[str, int] | None:

@@ -52,8 +52,8 @@ def _few(value: list[str]) -> list[str]:
 
 
 def _length(max_characters: int) -> Any:
-    """Return what OpenAPI shows of a text's length; `_at_most` checks it."""
-    return Field(min_length=1, json_schema_extra={"maxLength": max_characters})
+    """Return what OpenAPI shows of a text's bounds; `_at_most` checks them."""
+    return Field(min_length=1, json_schema_extra={"maxLength": max_characters, "pattern": r"^[^\u0000]*$"})
 
 
 def _text_alone(value: object) -> object:
@@ -414,9 +414,15 @@ class Decision(Answer):
 
 
 class Models(Answer):
-    """The versions in the store, the oldest first, which of them is current, and the newest decisions about them."""
+    """The versions in the store, the oldest first, and the newest decisions about them.
+
+    `current` is the version that servers are to use, `in_use` the one that this server answers by, and `refused` the
+    current one if this server cannot load it.
+    """
 
     current: str | None
+    in_use: str | None
+    refused: str | None
     versions: list[str]
     decisions: list[Decision]
 

@@ -78,8 +78,8 @@ class Writer:
         self._outstanding = 0
         self._failure = ""
         self._failed_topic = ""
-        self._is_refused = False  # the failure is a refusal, which only a write can show to be over
-        self._failing_since = 0.0  # or since the client was replaced
+        self._needs_write = False  # only a write can show that the failure is over
+        self._failing_since = 0.0  # the first failure after a good write, or the client's replacement; 0: no failure
         self._probed_at = float("-inf")
         self._heard = Heard()
         self._producer = RecoveringProducer(_CONFIG | kafka.client_config, self._heard)
@@ -121,6 +121,7 @@ class Writer:
         def report(error: Refusal | None, message: Message) -> None:
             failure = None if error is None else self._failed(error, topic, event["id"], sent_at)
             if failure is None:
+                self._failing_since = 0.0
                 self._is_good()
             with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
                 loop.call_soon_threadsafe(_answered, answer, failure, message)
@@ -130,13 +131,13 @@ class Writer:
             self._producer.produce(topic, report, key=event[KEY_FIELD[kind]].encode(), value=orjson.dumps(said))
         except (BufferError, KafkaException) as error:
             reason = with_right(error.args[0]) if isinstance(error, KafkaException) else "its queue is full"
-            self._fails(topic, reason, isinstance(error, KafkaException))
+            self._fails(topic, reason, needs_write=isinstance(error, KafkaException))
             raise WriteError(reason, event["id"], may_be_written=False) from None
         try:
             return await asyncio.wait_for(answer, self._patience)
         except TimeoutError:
             reason = self._heard.beside(f"no acknowledgement within {self._patience:g} s")
-            self._fails(topic, reason, is_refusal=False)
+            self._fails(topic, reason, needs_write=False)
             raise WriteError(reason, event["id"], may_be_written=True) from None
 
     def close(self) -> None:
@@ -157,10 +158,10 @@ class Writer:
     def _look_after(self) -> None:
         """Find out whether writes would be good again, though nobody writes; replace a client that is stuck."""
         now = time.monotonic()
-        if now > self._failing_since + _STUCK_SECONDS:
+        if now > (self._failing_since or now) + _STUCK_SECONDS:
             self._failing_since = now
             self._producer.replace()
-        if self._is_refused or len(self._producer) > 0 or now < self._probed_at + _PROBE_SECONDS:
+        if self._needs_write or len(self._producer) > 0 or now < self._probed_at + _PROBE_SECONDS:
             return
         if not self._producer.topic_error(self._failed_topic, _PROBE_SECONDS):
             self._is_good()
@@ -170,14 +171,15 @@ class Writer:
         """Return the error of a message that was not acknowledged: it was sent if a broker was lost meanwhile."""
         is_refusal = error.code() in _REFUSALS and self._heard.last_at < sent_at
         reason = self._heard.beside(with_right(error))
-        self._fails(topic, reason, is_refusal)
+        self._fails(topic, reason, needs_write=error.code() > 0)  # a broker's word; the client's own are below 0
+        self._producer.heed(error)
         return WriteError(reason, event_id, may_be_written=not is_refusal)
 
-    def _fails(self, topic: str, reason: str, is_refusal: bool) -> None:
+    def _fails(self, topic: str, reason: str, needs_write: bool) -> None:
+        self._failing_since = self._failing_since or time.monotonic()
         if not self._failure:
-            self._failing_since = time.monotonic()
             _LOG.warning("Kafka: writes to %s fail: %s", topic, reason)
-        self._failure, self._failed_topic, self._is_refused = reason, topic, is_refusal
+        self._failure, self._failed_topic, self._needs_write = reason, topic, needs_write
         self._metrics.writes_failing.set(1)
 
     def _is_good(self) -> None:

@@ -395,6 +395,11 @@ class ServeSettings(Section):
     send_timeout_seconds: Seconds = Field(30.0, description="time for a client to read what it was sent")
     dashboard: bool = Field(True, description="show the dashboard at /, which keeps the figures of the lake in memory")
     access_log: bool = Field(False, description="log every request: who, what, how long; no query, no key")
+    max_lag_seconds: float = Field(
+        300.0,
+        ge=0.0,
+        description="/readyz fails while an event older than this is not in the answers; 0 for never",
+    )
     interactions_per_user: Positive = Field(
         2_000, description="interactions since the last training that count for one user, the newest"
     )

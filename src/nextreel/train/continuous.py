@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 from nextreel.errors import ModelError
 from nextreel.lake.commit import committed_offsets
 from nextreel.lake.layout import Lake
+from nextreel.lake.ledger import Offsets
 from nextreel.locks import HAS_LOCKS
 from nextreel.model.store import ModelStore
 from nextreel.settings import Settings
@@ -33,8 +34,8 @@ def keep_training(
     store = ModelStore(settings.models)
     seen, began = reached_by_current(store), time.monotonic()
     while not wait(_LOOK_SECONDS):
-        held = _messages(committed_offsets(lake))
-        why = why_train(settings, held - seen, time.monotonic() - began, store.current() is None)
+        held = committed_offsets(lake)
+        why = why_train(settings, unseen_messages(held, seen), time.monotonic() - began, store.current() is None)
         if why is None:
             continue
         tell(why)
@@ -62,16 +63,22 @@ def why_train(settings: Settings, new_messages: int, seconds: float, is_first: b
     return None
 
 
-def reached_by_current(store: ModelStore) -> int:
-    """Return how many messages the current version has seen."""
+def reached_by_current(store: ModelStore) -> Offsets:
+    """Return the offsets up to which the current version has seen messages; none where there is no version."""
     current = store.current()
     if current is None:
-        return 0
+        return {}
     try:
-        return _messages(store.facts(current).get("kafka_offsets", {}))
+        offsets: Offsets = store.facts(current).get("kafka_offsets", {})
     except ModelError:
-        return 0
+        return {}
+    return offsets
 
 
-def _messages(offsets: dict[str, dict[str, int]]) -> int:
-    return sum(sum(partitions.values()) for partitions in offsets.values())
+def unseen_messages(held: Offsets, seen: Offsets) -> int:
+    """Return the number of messages up to ``held`` that are not below ``seen``."""
+    return sum(
+        max(0, end - seen.get(topic, {}).get(partition, 0))
+        for topic, partitions in held.items()
+        for partition, end in partitions.items()
+    )

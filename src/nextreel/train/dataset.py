@@ -25,6 +25,7 @@ class Dataset:
     ``user`` and ``title`` (n,) are rows of the ids; ``rating`` (n,) is in stars; ``source`` (n,) says where it comes
     from, as a place in `SOURCES`; ``timestamp`` (n,), datetime64[us] in UTC, is when a rating was given, NaT where that
     is not known. ``liking`` (n,) is what ranking learns from in place of the rating, None where it is the rating.
+    ``described`` (n_titles,) says of which titles a movie or series event has come, None where of all.
     """
 
     user_ids: pa.StringArray
@@ -35,6 +36,7 @@ class Dataset:
     source: NDArray[np.int8]
     timestamp: NDArray[np.datetime64]
     liking: NDArray[np.float32] | None = None
+    described: Mask | None = None
 
     @property
     def n_users(self) -> int:
@@ -71,9 +73,15 @@ class Dataset:
 
     @property
     def evidence(self) -> Mask:
-        """Which ratings a model can be judged by, (n,): the first kind that there are any of."""
-        kinds = (self.observed, self.implicit, self.simulated)
+        """Which ratings a model can be judged by, (n,): the first kind that there are any of, of offered titles."""
+        offered = self.offered[self.title]
+        kinds = (self.observed & offered, self.implicit & offered, self.simulated & offered)
         return next((kind for kind in kinds if kind.any()), kinds[0])
+
+    @property
+    def offered(self) -> Mask:
+        """Which titles can be recommended, (n_titles,): those that a movie or series event describes."""
+        return np.ones(self.n_titles, np.bool_) if self.described is None else self.described
 
     def _of(self, source: str) -> Mask:
         found: Mask = self.source == SOURCES.index(source)
@@ -115,7 +123,7 @@ class Dataset:
 
     def among(self, ratings: pa.Table) -> "Dataset":
         """Return another ratings table, which names none but these users and titles, over the same ids."""
-        return _over(self.user_ids, self.title_ids, ratings)
+        return replace(_over(self.user_ids, self.title_ids, ratings), described=self.described)
 
     def pairs(self) -> Pairs:
         """Return the titles that each user has rated, watched or listed; simulated ratings are nobody's."""

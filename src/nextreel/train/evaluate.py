@@ -41,9 +41,10 @@ class Ranking:
     """How lists of k titles do, means over users who have something to find: `nextreel.train.metrics`.
 
     What is to be found are held-out titles rated ``relevant_rating`` or more. Titles rated in training are left out of
-    the lists, all others compete. ``coverage`` is the share of the catalogue in anybody's list; ``novelty`` the mean
-    self-information of what is listed, in bits; ``mean_popularity`` its mean number of training ratings; ``diversity``
-    how unlike a list's titles are (`nextreel.model.diversify.intra_list_diversity`).
+    the lists; all others that a movie or series event describes compete. ``coverage`` is the share of those in
+    anybody's list; ``novelty`` the mean self-information of what is listed, in bits; ``mean_popularity`` its mean
+    number of training ratings; ``diversity`` how unlike a list's titles are
+    (`nextreel.model.diversify.intra_list_diversity`).
     """
 
     ndcg: float
@@ -181,11 +182,15 @@ def judge(models: Mapping[str, Model], split: Split, settings: Settings, k: int 
     relevant = test.where(relevant_ratings(test, settings))
     users = _drawn(np.unique(relevant.user).astype(np.int64), settings)
     n_ratings = np.bincount(seen.titles, minlength=train.n_titles)
-    lists = {name: _recommended(model, users, seen, k) for name, model in models.items()}
+    offered = train.offered
+    lists = {name: _recommended(model, users, seen, k, offered) for name, model in models.items()}
     if settings.export.diversity > 0:
         diversity = settings.export.diversity
-        lists |= {f"{name}, diverse": _recommended(model, users, seen, k, diversity) for name, model in models.items()}
-    lists |= baseline_lists(n_ratings, biases, seen.rows(users), k, settings.train.seed)
+        lists |= {
+            f"{name}, diverse": _recommended(model, users, seen, k, offered, diversity)
+            for name, model in models.items()
+        }
+    lists |= baseline_lists(n_ratings, biases, seen.rows(users), k, settings.train.seed, offered)
     wanted = Pairs.of(relevant.user, relevant.title, relevant.n_users).rows(users)
     n_raters = int(np.count_nonzero(np.diff(seen.start)))
     factors = next(iter(models.values())).ranking_factors.titles
@@ -195,7 +200,7 @@ def judge(models: Mapping[str, Model], split: Split, settings: Settings, k: int 
         _calibration(next(iter(predictions.values())), stars.rating),
         ranks(lists, users, wanted, n_ratings, n_raters, factors),
         lists,
-        train.n_titles,
+        int(np.count_nonzero(offered)),
         settings,
     )
 
@@ -210,11 +215,15 @@ def _seen(split: Split) -> Pairs:
 
 
 def relevant_ratings(test: Dataset, settings: Settings) -> Mask:
-    """Return which held-out ratings (n,) are to be found: those above neutral where they stand for a deed."""
-    found: Mask = np.where(
+    """Return which held-out ratings (n,) are to be found: those above neutral where they stand for a deed.
+
+    None is of a title that cannot be recommended.
+    """
+    liked = np.where(
         test.implicit, test.rating > settings.train.neutral_rating, test.rating >= settings.train.relevant_rating
     )
-    return found
+    relevant: Mask = liked & test.offered[test.title]
+    return relevant
 
 
 def _drawn(users: Ints, settings: Settings) -> Ints:
@@ -240,9 +249,9 @@ def _calibration(predicted: Floats, actual: Floats) -> list[Calibration]:
     ]
 
 
-def _recommended(model: Model, users: Ints, seen: Pairs, k: int, diversity: float = 0.0) -> Ints:
-    """Return the model's lists for ``users`` (n,): rows of titles, (n, k)."""
-    recommender = Recommender(model, np.ones(len(model.title_ids), np.bool_), diversity)
+def _recommended(model: Model, users: Ints, seen: Pairs, k: int, offered: Mask, diversity: float = 0.0) -> Ints:
+    """Return the model's lists for ``users`` (n,), of ``offered`` titles (n_titles,): rows of titles, (n, k)."""
+    recommender = Recommender(model, offered, diversity)
     blocks = np.split(users, range(_BLOCK_USERS, len(users), _BLOCK_USERS))
     return np.concatenate([recommender.recommend(block, k, seen).titles for block in blocks])
 

@@ -22,6 +22,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from nextreel.events.contract import TABLES
 from nextreel.lake import tables
 from nextreel.lake.layout import Lake, local_url
+from nextreel.lake.ledger import readable_offsets
 from nextreel.lake.locks import names_kept
 from nextreel.model.foldin import FoldIn
 from nextreel.model.lists import SCHEMA, recommendations
@@ -88,12 +89,15 @@ def write_everyone(
 def _everyone(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Iterator[tuple[DataFrame, pa.Table]]:
     """Give the users with a profile or ratings: user_id, username, traits, ratings; and the catalogue.
 
-    Files that are merged wait all the while: what an executor loses is read again.
+    All of it is up to the same offsets, whatever ingest commits meanwhile. Files that are merged wait all the while:
+    what an executor loses is read again.
     """
     with names_kept(lake):
-        titles = tables.titles(spark, lake).toArrow()
-        known = tables.users(spark, lake)
-        with ratings(tables.read_table(spark, lake, TABLES["interaction"]), known, titles, settings) as rated:
+        until = readable_offsets(lake)
+        titles = tables.titles(spark, lake, until).toArrow()
+        known = tables.users(spark, lake, until)
+        interactions = tables.read_table(spark, lake, TABLES["interaction"], until)
+        with ratings(interactions, known, titles, settings) as rated:
             source = F.array_position(F.lit(list(SOURCES)), F.col("source")) - 1
             rating = F.col("rating").cast("float")
             liking = [F.coalesce(LIKING, "rating").cast("float").alias(LIKING)] if LIKING in rated.columns else []

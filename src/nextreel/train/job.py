@@ -2,20 +2,22 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from nextreel.errors import ModelError
 from nextreel.events.contract import TABLES
 from nextreel.lake import tables
-from nextreel.lake.commit import committed_offsets
+from nextreel.lake.commit import topic_ids
 from nextreel.lake.layout import Lake
-from nextreel.lake.ledger import Offsets
+from nextreel.lake.ledger import Offsets, readable_offsets
 from nextreel.lake.locks import names_kept
+from nextreel.model.described import Undescribed
 from nextreel.model.journal import Verdict
 from nextreel.model.model import Model
 from nextreel.model.snapshot import Snapshot, by_rows
@@ -35,23 +37,43 @@ from nextreel.train.splits import split
 
 @dataclass(frozen=True)
 class Found:
-    """What the lake has to learn from: ratings, users (user_id, username …), catalogue (content_id, type, title …)."""
+    """What the lake has to learn from: ratings, users (user_id, username …), catalogue (content_id, type, title …).
+
+    ``offsets`` are the ends, by topic and partition, of the messages that all of it is from.
+    """
 
     data: Dataset
     users: pa.Table
     titles: pa.Table
+    offsets: Offsets
+
+    @property
+    def undescribed(self) -> Undescribed:
+        """How much of it is of titles, or by users, that no event describes."""
+        said, offered = self.data.where(~self.data.simulated), self.data.offered
+        has_profile = pc.is_in(self.data.user_ids, self.users["user_id"].combine_chunks())
+        known = has_profile.to_numpy(zero_copy_only=False)
+        titles, users = said.title[~offered[said.title]], said.user[~known[said.user]]
+        return Undescribed(len(said), len(titles), len(np.unique(titles)), len(users), len(np.unique(users)))
 
 
 def read_lake(spark: SparkSession, lake: Lake, settings: RatingsSettings) -> Found:
-    """Read users, titles and ratings as they are now, on the driver; files that are merged meanwhile wait."""
+    """Read users, titles and ratings on the driver, all of them up to the same offsets.
+
+    Micro-batches that are committed meanwhile are left out of every table, and files are not merged.
+    """
     with names_kept(lake):
-        titles = tables.titles(spark, lake).toArrow()
-        known = tables.users(spark, lake).persist()
-        with ratings(tables.read_table(spark, lake, TABLES["interaction"]), known, titles, settings) as frame:
+        until = readable_offsets(lake)
+        titles = tables.titles(spark, lake, until).toArrow()
+        known = tables.users(spark, lake, until).persist()
+        interactions = tables.read_table(spark, lake, TABLES["interaction"], until)
+        with ratings(interactions, known, titles, settings) as frame:
             rated = frame.toArrow()
         users = known.toArrow()
         known.unpersist()
-    return Found(dataset(rated, users["user_id"].to_pylist(), titles["content_id"].to_pylist()), users, titles)
+    data = dataset(rated, users["user_id"].to_pylist(), titles["content_id"].to_pylist())
+    described = pc.is_in(data.title_ids, titles["content_id"].combine_chunks()).to_numpy(zero_copy_only=False)
+    return Found(replace(data, described=described), users, titles, until or {})
 
 
 @dataclass(frozen=True)
@@ -69,6 +91,7 @@ class Training:
     titles: pa.Table
     seconds: dict[str, float]
     verdict: Verdict
+    undescribed: Undescribed
 
 
 def train(spark: SparkSession, settings: Settings, progress: Callable[[str], None] = lambda _: None) -> Training:
@@ -80,7 +103,6 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
     """
     watch = _Watch(progress)
     lake = Lake(settings.lake.absolute())
-    reached = committed_offsets(lake)
     with watch.step("reading ratings"):
         found = read_lake(spark, lake, settings.ratings)
         data = found.data
@@ -103,9 +125,14 @@ def train(spark: SparkSession, settings: Settings, progress: Callable[[str], Non
             by_rows(found.titles, "content_id", data.title_ids),
             data.history(),
         )
-        version = store.save(model, {"engine": name} | _facts(settings, data, evaluation, reached), snapshot=snapshot)
+        facts = {"engine": name, "kafka_offsets": found.offsets, "kafka_topic_ids": topic_ids(lake)} | _facts(
+            settings, found, evaluation
+        )
+        version = store.save(model, facts, snapshot=snapshot)
         verdict = promote_if_good(store, version, settings.versions)
-    return Training(version, model, data, evaluation, found.users, found.titles, watch.seconds, verdict)
+    return Training(
+        version, model, data, evaluation, found.users, found.titles, watch.seconds, verdict, found.undescribed
+    )
 
 
 def choose_engine(spark: SparkSession, settings: TrainSettings, n_ratings: int) -> tuple[str, Engine]:
@@ -125,7 +152,8 @@ def _current(store: ModelStore, progress: Callable[[str], None]) -> Model | None
         return None
 
 
-def _facts(settings: Settings, data: Dataset, evaluation: Evaluation, reached: Offsets) -> dict[str, Any]:
+def _facts(settings: Settings, found: Found, evaluation: Evaluation) -> dict[str, Any]:
+    data = found.data
     return {
         "parameters": settings.train.model_dump(),
         "data": {
@@ -133,8 +161,8 @@ def _facts(settings: Settings, data: Dataset, evaluation: Evaluation, reached: O
             "titles": data.n_titles,
             "ratings": len(data),
             **{source: int(np.count_nonzero(data.source == n)) for n, source in enumerate(SOURCES)},
+            "undescribed": found.undescribed.as_dict(),
         },
-        "kafka_offsets": reached,
         "evaluation": evaluation.as_dict(),
     }
 

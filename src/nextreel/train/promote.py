@@ -13,6 +13,7 @@ from functools import partial
 from math import inf, isnan, nan, sqrt
 from typing import Any, Literal
 
+from nextreel.model.described import Undescribed
 from nextreel.model.journal import Verdict
 from nextreel.model.store import ModelStore
 from nextreel.model.version import Facts
@@ -37,6 +38,7 @@ class Figures:
     n_users: int
     simulated: bool
     protocol: object
+    nothing_to_offer: str
 
     @classmethod
     def of(cls, facts: Facts) -> "Figures":
@@ -52,6 +54,7 @@ class Figures:
             n_users=evaluation.get("n_users_ranked") or 0,
             simulated=bool(evaluation.get("simulated")),
             protocol=evaluation.get("protocol"),
+            nothing_to_offer=_nothing_to_offer(facts),
         )
 
     @property
@@ -75,6 +78,8 @@ def judge(candidate: Facts, current: Facts | None, settings: VersionsSettings) -
     """Judge by two versions' model.json; ``current`` is None where there is no version to fall behind."""
     new = Figures.of(candidate)
     old = None if current is None else Figures.of(current)
+    if new.nothing_to_offer:
+        return Verdict(False, new.nothing_to_offer)
     refusals = [*_behind_baselines(new, settings), *(_behind_current(new, old, settings) if old else ())]
     return Verdict(False, "; ".join(refusals)) if refusals else Verdict(True, _grounds(new, old, settings))
 
@@ -128,6 +133,14 @@ def _too_little(new: Figures, settings: VersionsSettings) -> str:
         return "only simulated ratings were held out"
     users = f"{new.n_users} user{'' if new.n_users == 1 else 's'}"
     return f"only {users} had held-out ratings to find, of {settings.min_users} that a judgement takes"
+
+
+def _nothing_to_offer(facts: Facts) -> str:
+    """Return why a version can recommend nothing that it has learned of; empty where it can."""
+    undescribed = Undescribed.recorded(facts.get("data", {}))
+    if undescribed is None or not undescribed.is_all or facts["data"].get("simulated"):
+        return ""
+    return undescribed.lines()[0]
 
 
 def _measured(group: dict[str, Any], who: str, metric: str) -> float:

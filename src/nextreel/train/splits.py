@@ -1,10 +1,11 @@
 """Which ratings are held out to judge a model by, and what is left to learn from.
 
 Only observed ratings are held out where there are any, else implicit ones, else simulated ones, which say nothing of
-quality. And the training part is as it would be if the held-out ratings had never been given: whom they leave with
-too few observed ratings has simulated ones, where those are made, and those may be of titles that are held out.
-Otherwise a model could learn from the gaps among simulated ratings what it will be asked for. Where times decide, what
-else was done after the first rating that is held out is left out as well.
+quality; and of these only ratings of titles that a movie or series event describes: no others can be recommended. And
+the training part is as it would be if the held-out ratings had never been given: whom they leave with too few
+observed ratings has simulated ones, where those are made, and those may be of titles that are held out. Otherwise a
+model could learn from the gaps among simulated ratings what it will be asked for. Where times decide, what else was
+done after the first rating that is held out is left out as well.
 """
 
 from collections.abc import Callable
@@ -70,7 +71,8 @@ def _later(data: Dataset, mask: Mask, kind: object) -> Mask:
         np.minimum.at(first, data.user[mask], data.timestamp[mask])
     elif kind == "time":
         first[:] = data.timestamp[mask].min()
-    later: Mask = data.implicit & ~mask & (data.timestamp >= first[data.user])
+    other = data.implicit | ~data.offered[data.title]
+    later: Mask = other & ~mask & (data.timestamp >= first[data.user])
     return later
 
 

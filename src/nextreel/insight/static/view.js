@@ -135,7 +135,7 @@ export class View {
     }
     const isEmpty = !drawable(chart, data).length;
     card.empty.hidden = !isEmpty;
-    card.empty.textContent = loaded ? this.#nothing() : "Warming up: the lake is being read.";
+    card.empty.textContent = data.trouble ?? (loaded ? this.#nothing() : "Warming up: the lake is being read.");
     if (card.plot) {
       card.plot.hidden = isEmpty;
       if (!isEmpty) draw(card.plot, chart, data, this.definitions.metrics, (values) => values.forEach(([by, value]) => this.#choose(by, value)));
