@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from pyspark.sql import SparkSession
 from tests.ingest.ingesting import ingest, rows
 from tests.kafka.apache import (
-    Cluster,
+    KafkaCluster,
     allow,
     certificate_of,
     client_of,
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def own(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def own(apache_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """A broker that tests of this module may stall and kill."""
     with cluster(apache_jars, tmp_path_factory.mktemp("kafka")) as found:
         yield found
@@ -217,7 +217,7 @@ def test_retention_that_overtakes_the_reader_stops_it_or_is_written_down(there: 
 
 
 def test_a_stream_lives_through_a_broker_that_stalls_and_one_that_is_killed(
-    settings: Settings, spark: SparkSession, own: Cluster
+    settings: Settings, spark: SparkSession, own: KafkaCluster
 ) -> None:
     given = at(settings, bootstrap=own.bootstrap)
     (broker,) = own.brokers

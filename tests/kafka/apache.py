@@ -131,7 +131,7 @@ class Broker:
         self._node.process.send_signal(number)
 
 
-class Cluster:
+class KafkaCluster:
     """Brokers that know each other, and what clients need to reach them."""
 
     def __init__(self, brokers: Sequence[Broker], admin: Mapping[str, str]):
@@ -146,7 +146,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(jars: Path, folder: Path, n: int = 1, more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Cluster]:
+def cluster(
+    jars: Path, folder: Path, n: int = 1, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[KafkaCluster]:
     """Run ``n`` brokers without security in KRaft mode, each of them a controller too.
 
     With three, a topic has 3 replicas, of which 2 must have a message before it is acknowledged.
@@ -161,11 +163,11 @@ def cluster(jars: Path, folder: Path, n: int = 1, more: Mapping[str, str] = Mapp
     nodes = [ApacheNode(jars, folder / f"broker-{k + 1}", each) for k, each in enumerate(settings)]
     addresses = [f"{LOOPBACK}:{port}" for port in ports]
     with _running(nodes, addresses, {}) as brokers:
-        yield Cluster(brokers, {"bootstrap.servers": ",".join(addresses)})
+        yield KafkaCluster(brokers, {"bootstrap.servers": ",".join(addresses)})
 
 
 @contextmanager
-def secure_broker(jars: Path, folder: Path, users: Mapping[str, str]) -> Iterator[Cluster]:
+def secure_broker(jars: Path, folder: Path, users: Mapping[str, str]) -> Iterator[KafkaCluster]:
     """Run one broker with SASL_SSL, SCRAM-SHA-512 and ACLs: users (name: password) may do nothing yet.
 
     Its administrator is "admin". `client_of` gives the settings of a user's client.
@@ -197,7 +199,7 @@ def secure_broker(jars: Path, folder: Path, users: Mapping[str, str]) -> Iterato
     node, address = ApacheNode(jars, folder / "broker", settings), f"{LOOPBACK}:{port}"
     client = client_of("admin", passwords["admin"], authority)
     with _running([node], [address], client, scram) as brokers:
-        yield Cluster(brokers, {"bootstrap.servers": address} | client)
+        yield KafkaCluster(brokers, {"bootstrap.servers": address} | client)
 
 
 def client_of(user: str, password: str, authority: Path) -> dict[str, str]:
@@ -211,7 +213,7 @@ def client_of(user: str, password: str, authority: Path) -> dict[str, str]:
     }
 
 
-def allow(given: Cluster, user: str, kind: ResourceType, name: str, *operations: AclOperation) -> None:
+def allow(given: KafkaCluster, user: str, kind: ResourceType, name: str, *operations: AclOperation) -> None:
     """Allow a user some operations on a resource: a topic, a group, a transactional id; "*" for all of its kind."""
     rules = [
         AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
@@ -237,7 +239,7 @@ def connector_jars() -> str:
 
 
 @contextmanager
-def zookeeper_broker(folder: Path) -> Iterator[Cluster]:
+def zookeeper_broker(folder: Path) -> Iterator[KafkaCluster]:
     """Run Kafka 3.9 with ZooKeeper, as the original had it; its JARs come from Maven. Raises `BrokerError`."""
     jars = user_cache() / "nextreel" / f"kafka-{OLD_ARTIFACTS[0].rpartition(':')[2]}-zookeeper"
     if not jars.is_dir():
@@ -270,7 +272,7 @@ def zookeeper_broker(folder: Path) -> Iterator[Cluster]:
         try:
             until(lambda: not is_free(keeper))
             with _running([ApacheNode(jars, folder / "broker", settings)], [address], {}, None) as brokers:
-                yield Cluster(brokers, {"bootstrap.servers": address})
+                yield KafkaCluster(brokers, {"bootstrap.servers": address})
         finally:
             zookeeper.kill()
 

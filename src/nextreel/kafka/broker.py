@@ -89,8 +89,7 @@ def _start(bootstrap: str, advertised: str) -> subprocess.Popen[bytes]:
     except (OSError, RuntimeError) as error:
         raise BrokerError(
             f"the embedded broker is copied into the home directory ({os.environ.get('HOME', 'HOME is not set')}), "
-            f"which cannot be written: {error}. Set HOME to a folder that can be, or CALF_TANSU_BIN to the broker's "
-            "binary."
+            f"which cannot be written: {error}. Set HOME to a folder that can be, or CALF_TANSU_BIN to its binary."
         ) from None
     return subprocess.Popen(
         [
