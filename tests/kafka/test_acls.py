@@ -46,7 +46,7 @@ def kafka_of(secured: tuple[KafkaCluster, Path], user: str, home: Path, **more: 
 
 def run(given: dict[str, str], *arguments: str) -> Result:
     flags = [f"--set={name}={value}" for name, value in given.items()]
-    return CliRunner().invoke(main, [*flags, *arguments])
+    return CliRunner().invoke(main, [*flags, *arguments], env={"NEXTREEL_TEST_KAFKA_HOME": None})
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_topics_that_exist_are_used_without_the_right_to_create(
     create_topics(kafka_of(secured, "creator", tmp_path).kafka)
     given = settings_of(secured, "app", tmp_path)
     told = run(given, "topics")
-    assert (told.exit_code, told.output.count("was there")) == (0, 4)
+    assert (told.exit_code, told.output.count("was there")) == (0, 4), told.output
     assert run(given, "produce", "users", "--count", "50", "--rate", "max").exit_code == 0
     movies = tmp_path / "movies.csv"
     movies.write_text("id,title\nm1,A film\nm2,Another\n")
@@ -80,7 +80,7 @@ def test_a_producer_without_the_right_to_write_says_so(secured: tuple[KafkaClust
     create_topics(given)
     producer = EventProducer(kafka_of(secured, "reader", tmp_path).kafka)
     producer.send_raw(given.users, [("u1", b"{}")])
-    with pytest.raises(KafkaError, match=r"needs the right Write and Describe on the topic|IdempotentWrite"):
+    with pytest.raises(KafkaError, match="needs the right Write"):
         producer.flush()
 
 
@@ -89,7 +89,8 @@ def test_a_missing_topic_without_the_right_to_create(secured: tuple[KafkaCluster
     broker, _ = secured
     allow(broker, "app", ResourceType.TOPIC, "not-there", AclOperation.DESCRIBE)
     allow(broker, "app", ResourceType.TOPIC, "there", AclOperation.DESCRIBE)
-    AdminClient(broker.admin).create_topics([NewTopic("there", 1, 1)])["there"].result(20)
+    admin = AdminClient(broker.admin)
+    admin.create_topics([NewTopic("there", 1, 1)])["there"].result(20)
     create_topics(kafka_of(secured, "creator", tmp_path).kafka)
     given = kafka_of(secured, "app", tmp_path).kafka
     with pytest.raises(KafkaError) as refused:

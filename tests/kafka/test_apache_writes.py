@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,15 +41,8 @@ class Told:
 
 
 def write_during(settings: Settings, rate: float, script: Callable[[Told], None]) -> Told:
-    """Write ``rate`` events a second while a script runs in a thread; return what the writer told of each."""
-    writer, told = Writer(settings.kafka, settings.serve, Metrics()), Told()
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            script(told)
-        except BaseException as error:
-            failures.append(error)
+    """Write ``rate`` events a second, in a thread, while a script runs; return what the writer told of each."""
+    writer, told, is_over = Writer(settings.kafka, settings.serve, Metrics()), Told(), threading.Event()
 
     async def one(number: int) -> None:
         event = {"id": f"e{number}", "type": "interaction", "id_usuario": f"u{number % USERS}", "evento": "play"}
@@ -59,20 +53,24 @@ def write_during(settings: Settings, rate: float, script: Callable[[Told], None]
             (told.perhaps if error.may_be_written else told.not_written).add(error.event_id)
 
     async def go() -> None:
-        thread, tasks, began, number = threading.Thread(target=run), set(), time.monotonic(), 0
-        thread.start()
-        while thread.is_alive():
+        tasks, began, number = set(), time.monotonic(), 0
+        while not is_over.is_set():
             task = asyncio.create_task(one(number))
             tasks.add(task)
             number += 1
             await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
         await asyncio.gather(*tasks)
 
-    asyncio.run(go())
+    # Not the script: brokers end with the thread that started them.
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(asyncio.run, go())
+        try:
+            script(told)
+        finally:
+            is_over.set()
+        writing.result()
     until(lambda: len(writer._producer) == 0)
     writer.close()
-    if failures:
-        raise failures[0]
     return told
 
 
@@ -139,7 +137,8 @@ def test_leaders_killed_in_turn(apache_jars: Path, tmp_path: Path) -> None:
         settings = load({"home": str(tmp_path)} | flags, {})
         create_topics(settings.kafka)
         resource = ConfigResource(ResourceType.TOPIC, settings.kafka.interactions)
-        described = AdminClient(given.admin).describe_configs([resource])[resource].result(20)
+        admin = AdminClient(given.admin)
+        described = admin.describe_configs([resource])[resource].result(20)
         assert described["min.insync.replicas"].value == "2"
 
         def script(told: Told) -> None:

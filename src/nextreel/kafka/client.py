@@ -67,7 +67,8 @@ class Heard:
         """Take what librdkafka reports (it does so while its client is polled)."""
         self.last_at = time.monotonic()
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which follows what brought them down
-            self.last = error.str()
+            is_cluster = error.code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
+            self.last = with_right(error) if is_cluster else error.str()
 
     def beside(self, error: str) -> str:
         """Return an error with what was heard, where that says more."""
@@ -156,7 +157,8 @@ def with_right(error: KafkaError, rights: str = "Write and Describe") -> str:
     needed = {
         KafkaError.TOPIC_AUTHORIZATION_FAILED: f"{rights} on the topic",
         KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the group",
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED: "IdempotentWrite on the cluster (or, for Kafka before 2.8, set "
-        "kafka.client.enable.idempotence = false)",
+        # What an idempotent producer hears whose user may not write to any topic.
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Write on the topic (before Kafka 2.8 also IdempotentWrite on the "
+        "cluster; kafka.client.enable.idempotence = false does without it)",
     }.get(error.code())
     return f"{text}; this client's user needs the right {needed}" if needed else text

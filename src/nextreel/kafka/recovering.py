@@ -30,6 +30,7 @@ _FOR_GOOD = {
 
 #: Least time between two replacements: a cluster that refuses every new producer is not asked in a loop.
 _REPLACE_SECONDS = 1.0
+_FLUSH_POLL_SECONDS = 0.1
 
 Report = Callable[[KafkaError | None, Message], None]
 
@@ -85,11 +86,14 @@ class RecoveringProducer:
         self._tidy()
 
     def flush(self, seconds: float) -> int:
-        """Wait up to ``seconds`` for all delivery reports; return the number of messages that have none."""
+        """Wait up to ``seconds`` for all delivery reports; return the number of messages that have none.
+
+        By `poll`: librdkafka's own flush goes on with delivery reports while its binding raises a fatal error, and
+        they fail by that.
+        """
         deadline = time.monotonic() + seconds
-        for producer in self._clients():
-            self._serve(producer, producer.flush, max(0.0, deadline - time.monotonic()))
-        self._tidy()
+        while len(self) > 0 and (left := deadline - time.monotonic()) > 0:
+            self.poll(min(left, _FLUSH_POLL_SECONDS))
         return len(self)
 
     def replace(self) -> None:
