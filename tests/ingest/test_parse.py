@@ -372,7 +372,7 @@ _FRAME = b"\x00\x00\x00\x01\xf4"
         (_FRAME + orjson.dumps(USER), Reason.NOT_UTF8, "schema registry's frame (0x00 and schema id 500)"),
         (b"\x00\x00\x00\x00\x07" + orjson.dumps(USER), Reason.NOT_JSON, "(0x00 and schema id 7)"),
         (_FRAME + b"\x02\x04u1", Reason.NOT_UTF8, "Avro or Protobuf behind a schema registry's frame"),
-        (gzip.compress(orjson.dumps(USER)), Reason.NOT_UTF8, "looks like gzip"),
+        (gzip.compress(orjson.dumps(USER), mtime=0), Reason.NOT_UTF8, "looks like gzip"),
         (bz2.compress(orjson.dumps(USER)), Reason.NOT_UTF8, "looks like bzip2"),
         (lzma.compress(orjson.dumps(USER)), Reason.NOT_UTF8, "looks like xz"),
         (pa.compress(orjson.dumps(USER), "zstd", asbytes=True), Reason.NOT_UTF8, "looks like zstd"),
@@ -382,6 +382,20 @@ _FRAME = b"\x00\x00\x00\x01\xf4"
         (b"\xef\xbb\xbf" + orjson.dumps(USER), Reason.NOT_JSON, "a byte order mark"),
         (orjson.dumps(USER).decode().encode("utf-16"), Reason.NOT_UTF8, "looks like UTF-16"),
     ],
+    ids=(
+        "frame",
+        "frame before JSON",
+        "frame before Avro",
+        "gzip",
+        "bzip2",
+        "xz",
+        "zstd",
+        "lz4",
+        "snappy",
+        "snappy-java",
+        "bom",
+        "utf16",
+    ),
 )
 def test_the_detail_names_the_format_of_a_value_that_is_no_json(raw: bytes, reason: Reason, named: str) -> None:
     table, row = one(raw)
