@@ -48,7 +48,7 @@ def set_home() -> None:
 def private_folder() -> Path:
     """Return this user's folder among the temporary files, made where it is missing.
 
-    Raises `OSError` where it is another user's or a link: whoever writes to it could have us run anything.
+    Raises `OSError` where it is another user's or a link: a user who writes to it could make this process run anything.
     """
     user = os.getuid() if hasattr(os, "getuid") else 0
     folder = Path(tempfile.gettempdir(), f"nextreel-{user}")

@@ -20,7 +20,7 @@ from nextreel.files.outcome import Read, Refused
 from nextreel.files.source import FileFormat
 
 _BLOCK = 2_000
-#: Where so many rows are refused and none is an event, the mapping is wrong.
+#: If this many rows are refused and none is an event, the mapping is wrong.
 _HOPELESS = 100_000
 #: Distinct titles without a description that are kept to be shown.
 _UNDESCRIBED_KEPT = 10_000

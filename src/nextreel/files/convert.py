@@ -41,7 +41,7 @@ class RefusedError(Exception):
 class Converter:
     """Makes events of a file's rows, in the file's order.
 
-    ``moment`` is that of sending: titles and users without a time have it. ``n_rows`` is needed where rows are in the
+    ``moment`` is that of sending: titles and users without a time get it. ``n_rows`` is needed where rows are in the
     order of events and have no times.
     """
 
@@ -122,7 +122,7 @@ class Converter:
         return exchanged or None
 
     def _taken(self, name: str, text: str) -> str:
-        """Return what a field's pattern takes of a text: all of it where there is none."""
+        """Return what a field's pattern takes of a text, or all of it without a pattern."""
         pattern = self._mapping.patterns.get(name)
         if pattern is None:
             return text

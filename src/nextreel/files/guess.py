@@ -62,7 +62,7 @@ _WHOLE_FIELDS = ("id", "id_usuario", "id_contenido", "numero_temporadas", "numer
 
 #: Moments of a column that are tried against each form.
 _MOMENTS = 200
-#: A word such as "Unknown" is blank in a field of names where so many of its cells are it.
+#: A word such as "Unknown" is blank in a field of names if this many of its cells hold it.
 _BLANK_SHARE, _BLANK_LEAST = 0.05, 3
 
 
@@ -218,7 +218,7 @@ def _form(moments: Sequence[str]) -> str:
 
 
 def _blanks(mapping: Mapping, rows: Sequence[Row]) -> tuple[dict[str, list[str]], list[str]]:
-    """Return words that are blank in fields of names, as so many of the cells are it, and notes."""
+    """Return words that are blank in fields of names, because many cells hold them, and notes."""
     blanks: dict[str, list[str]] = {}
     notes = []
     for field in mapping.columns.keys() & (NAME_FIELDS - {"id", "id_usuario", "id_contenido"}):
