@@ -20,8 +20,8 @@ from nextreel.settings.sections import FREE_TABLES, Settings
 from nextreel.settings.toml import read_toml
 
 PREFIX = "NEXTREEL_"
-#: Variables that ``./run`` itself reads.
-_OUTSIDE = {"NEXTREEL_CONFIG", "NEXTREEL_VENV"}
+#: Variables that ``./run`` and the tests read themselves.
+_OUTSIDE = {"NEXTREEL_CONFIG", "NEXTREEL_VENV", "NEXTREEL_TEST_KAFKA_HOME"}
 
 #: Variables that Kubernetes and Docker links give every container beside a service named nextreel.
 _SERVICE_LINK = re.compile(r"NEXTREEL_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
