@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from tests.files.reading import MOMENT, read_file
 
 from nextreel.errors import InputError
+from nextreel.files.adapt import Table
 from nextreel.files.lists import in_brackets, separator_of
 from nextreel.files.mapping import Mapping
 from nextreel.files.moments import MomentReader, forms_of
 from nextreel.files.numbers import Survey, decimal_of, number_of, rating_on
+from nextreel.files.outcome import Read
 
 HEADER = "user_id,movie_id,rating,timestamp"
 COLUMNS = {"id_usuario": "user_id", "id_contenido": "movie_id", "calificacion": "rating", "timestamp": "timestamp"}
@@ -358,3 +360,14 @@ def test_numbers_of_rows_are_no_ids_of_events(tmp_path: Path) -> None:
 def test_ids_of_events_that_are_no_numbers_are_kept(tmp_path: Path) -> None:
     path = views(tmp_path, ["e-7,u,a,4,2024-01-01", "e-9,u,b,4,2024-01-01"], "id," + HEADER)
     assert [event["id"] for event in read_file(path, "interactions")[0]] == ["e-7", "e-9"]
+
+
+def test_times_ahead_are_refused_beyond_the_clock_skew_that_is_set(tmp_path: Path) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    path = tmp_path / "ahead.csv"
+    path.write_text(f"user_id,content_id,event,timestamp\nu1,m1,play,{ahead}\n")
+    counts = []
+    for seconds in (900.0, 7200.0):
+        table, read = Table(path, "interactions", max_skew_seconds=seconds), Read()
+        counts.append((sum(len(batch) for _, batch in table.events(read)), len(read.refused)))
+    assert counts == [(0, 1), (1, 0)]

@@ -37,7 +37,11 @@ def proxied(url: str) -> Iterator[str]:
                 while part := answer.read1(65_536):
                     self.wfile.write(part)
                     self.wfile.flush()
-            except (BrokenPipeError, ConnectionResetError):  # the page has gone
+            except (
+                BrokenPipeError,
+                ConnectionResetError,
+                http.client.IncompleteRead,
+            ):  # the page or the server has gone
                 pass
             finally:
                 upstream.close()

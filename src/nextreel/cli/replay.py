@@ -205,7 +205,8 @@ def _table(file: Path, kind: "Kind", mapping: Path | None, settings: Settings, c
     from nextreel.files.mapping import read_mapping
     from nextreel.files.outcome import Read
 
-    table = Table(file, kind, read_mapping(mapping) if mapping else None)
+    max_skew_seconds = settings.contract.max_clock_skew_seconds
+    table = Table(file, kind, read_mapping(mapping) if mapping else None, max_skew_seconds=max_skew_seconds)
     with status_line(f"reading {file}"):
         table.survey()
         if kind == "interactions":

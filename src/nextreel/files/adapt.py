@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from nextreel.errors import InputError
+from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS
 from nextreel.events.contract import EventType, event_schema, fields_of
 from nextreel.files.cells import first_rows, nested, rows_of
 from nextreel.files.convert import Converter, RefusedError
@@ -30,11 +31,20 @@ class Table:
     """A file and its mapping, completed by what the file's first rows suggest; guessed whole where it is None.
 
     ``moment`` is the event time of titles and users whose file has none. ``notes`` say what was guessed. ``described``
-    are ids of titles that are known: interactions of others are counted. Raises `InputError` where the mapping names a
-    column that the file does not have, or too little can be guessed.
+    are ids of titles that are known: interactions of others are counted. Events that lie more than
+    ``max_skew_seconds`` ahead are refused. Raises `InputError` where the mapping names a column that the file does not
+    have, or too little can be guessed.
     """
 
-    def __init__(self, path: Path, kind: Kind, mapping: Mapping | None = None, moment: datetime | None = None):
+    def __init__(
+        self,
+        path: Path,
+        kind: Kind,
+        mapping: Mapping | None = None,
+        moment: datetime | None = None,
+        max_skew_seconds: float = MAX_CLOCK_SKEW_SECONDS,
+    ):
+        self._max_skew_seconds = max_skew_seconds
         self.path, self.kind = path, kind
         said = mapping.file if mapping else FileFormat()
         file, self.columns, rows = first_rows(path, said)
@@ -178,7 +188,7 @@ class Table:
             read.undescribed[title] += 1
 
     def _converter(self) -> Converter:
-        return Converter(self.kind, self.mapping, self._moment, self._n_rows or 0)
+        return Converter(self.kind, self.mapping, self._moment, self._n_rows or 0, self._max_skew_seconds)
 
     def _update(self, **changes: object) -> None:
         self.mapping = self.mapping.model_copy(update=changes)

@@ -45,7 +45,15 @@ class Converter:
     order of events and have no times.
     """
 
-    def __init__(self, kind: Kind, mapping: Mapping, moment: datetime, n_rows: int = 0):
+    def __init__(
+        self,
+        kind: Kind,
+        mapping: Mapping,
+        moment: datetime,
+        n_rows: int = 0,
+        max_skew_seconds: float = MAX_CLOCK_SKEW_SECONDS,
+    ):
+        self._max_skew_seconds = max_skew_seconds
         self._kind, self._mapping, self._moment, self._n_rows = kind, mapping, moment, n_rows
         self._moments = MomentReader(mapping.timestamp or "iso", mapping.zone, mapping.zones)
         self._types = {_plain(text): name for name in TITLE_TYPES for text in getattr(mapping.type, name)}
@@ -189,7 +197,7 @@ class Converter:
         except (ValueError, OverflowError, OSError) as error:
             why = f": {error}" if "[zones]" in str(error) else ""
             raise RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} is not {self._mapping.timestamp}{why}") from None
-        latest = latest_event_time(datetime.now(UTC), MAX_CLOCK_SKEW_SECONDS)
+        latest = latest_event_time(datetime.now(UTC), self._max_skew_seconds)
         if not YEAR_MIN <= moment.year < YEAR_MAX or moment > latest:
             raise RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} lies too far from now")
         return moment, moment.isoformat()
