@@ -103,6 +103,8 @@ SENTENCES_ELSEWHERE = {
     "./run demo --once": "tests/test_wheel.py",
     "./run --config <home>/tuning/nextreel.toml train": "tests/cli/test_tune.py",
     "./run --set ingest.fail_on_data_loss=false ingest": "tests/ingest/test_gaps.py",
+    "./run broker --apache": "tests/kafka/test_apache.py",
+    "./run up --broker": "tests/test_up.py",
 }
 #: The README is followed by a fixture, and a server asks for keys once there are any.
 FIRST, LAST = "README.md", "docs/operations.md"

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from nextreel.errors import NextreelError
 
+if sys.platform != "win32":
+    import pwd
+
 
 def substitute_name() -> str | None:
     """Return the name to use for a user id that has no entry in passwd; None where it has one, and on Windows."""
     if sys.platform == "win32":
         return None
-    import pwd
-
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from operator import itemgetter
 from random import Random
 from typing import Any
@@ -289,10 +290,15 @@ def test_a_document_of_the_corpus_is_no_json(document: bytes) -> None:
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_texts_of_the_corpus_come_out_as_they_went_in(event_type: EventType) -> None:
     names = [f.name for f in fields_of(event_type)]
-    for text in TEXTS:
-        _, values, _ = read(with_text(event_type, text), "topic", event_type)
-        found = dict(zip(names, values, strict=True))
-        assert (found["id"], found[TEXT_FIELD[event_type]]) == (text, text)
+    for text, (field, longest) in product(TEXTS, (("id", 256), (TEXT_FIELD[event_type], 4_096))):
+        message = orjson.dumps(orjson.loads(VALID[event_type][1]) | {field: text})
+        if "\0" in text or len(text) > longest:
+            with pytest.raises(Rejected) as refused:
+                read(message, "topic", event_type)
+            assert refused.value.reason in (Reason.FORBIDDEN_CHARACTER, Reason.TOO_LONG)
+            continue
+        _, values, _ = read(message, "topic", event_type)
+        assert dict(zip(names, values, strict=True))[field] == text
 
 
 def test_the_messages_are_the_same_every_time_and_spoilt_in_every_way() -> None:

@@ -15,6 +15,9 @@ from typing import Protocol
 from nextreel.serve.metrics import Metrics
 from nextreel.settings import ServeSettings
 
+if sys.platform != "win32":
+    import resource
+
 _LOG = logging.getLogger(__name__)
 
 #: Bytes taken from a connection at a time: what a client has sent beyond its current request waits in the kernel.
@@ -141,8 +144,6 @@ def raise_file_limit() -> None:
     """Let this process open as many files as it is allowed to: each connection is one."""
     if sys.platform == "win32":
         return
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else max(soft, 65_536)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -156,8 +157,6 @@ def _allowed(wanted: int) -> int:
     """Return how many connections there may be: those wanted, as far as the process may open files."""
     if sys.platform == "win32":
         return wanted
-    import resource
-
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
