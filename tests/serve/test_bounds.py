@@ -318,3 +318,31 @@ def test_a_page_that_is_never_read_costs_a_buffer(quick: Server) -> None:
             connection.sendall(ask)
         assert answers(quick)
         until(lambda: counted(quick, "nextreel_serve_connections_closed_total").get("send time-out", 0) >= 100)
+
+
+def test_a_small_request_that_has_waited_longest_gives_way_to_memory_alone(settings: Settings) -> None:
+    with server(settings) as running, contextlib.ExitStack() as held:
+        until(lambda: answers(running))
+        oldest = held.enter_context(line(running))
+        oldest.sendall(b"GET /hea")
+        until(lambda: counted_connections(running) >= 2)
+        for _ in range(500):  # 30 MB: more than incomplete requests may hold
+            newest = held.enter_context(line(running))
+            newest.sendall(_HEAD + b"X-A: " + b"a" * 60_000)
+        assert received(oldest).startswith(b"HTTP/1.1 503 ")
+        newest.sendall(b"\r\n\r\n")
+        assert newest.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert counted(running, "nextreel_serve_requests_refused_total")["memory"] <= 501
+
+
+def counted_connections(running: Server) -> float:
+    """Return the number of open connections, that of this question included."""
+    _, _, body = exchanged(running, b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    samples = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
+    return float(samples["nextreel_serve_connections"])
+
+
+def test_a_body_that_does_not_come_after_its_head_is_timed_out(quick: Server) -> None:
+    with line(quick) as connection:
+        connection.sendall(_POST + b"Content-Length: 10\r\n\r\n")
+        assert received(connection).startswith(b"HTTP/1.1 408 ")

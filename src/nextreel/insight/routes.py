@@ -6,6 +6,7 @@ import io
 import re
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path as File
 from typing import Annotated, Any, Literal
@@ -209,7 +210,8 @@ async def _changes(dashboard: Dashboard, closing: threading.Event, looks: Turns 
             known = state
             yield _event("state", state)
         if looks is not None and beat % beats == 0:
-            yield await looks.run(lambda: _event("pipeline", dashboard.pipeline()))
+            with suppress(HTTPException):  # too many wait: this stream skips a beat
+                yield await looks.run(lambda: _event("pipeline", dashboard.pipeline()))
         elif beat % 30 == 0:
             yield b": here\n\n"  # so that who has gone is noticed
         beat += 1

@@ -99,8 +99,9 @@ class RecoveringProducer:
     def replace(self) -> None:
         """Send the next messages with a new client. Messages of the old one still get their delivery reports."""
         with self._lock:
+            client = self._new()  # the one in use stays where this fails
             self._before.append(self._producer)
-            self._producer = self._new()
+            self._producer = client
             self._replaced_at = time.monotonic()
             self.replacements += 1
 

@@ -51,10 +51,7 @@ class WatermarkReader:
         self.topic_ids: dict[str, str] = {}  #: Of the topics read last, by name; others where one was made anew.
         committed = config.get("isolation.level") != "read_uncommitted"
         self._isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-        try:
-            self._admin = new_client(AdminClient, self._config, self._heard)
-        except KafkaException as error:
-            raise errors.KafkaError(refused(self._bootstrap, error, self._heard)) from None
+        self._admin = self._new_admin()
 
     def read(self, topics: Iterable[str]) -> Watermarks:
         """Return the watermarks of every partition of ``topics``.
@@ -72,11 +69,19 @@ class WatermarkReader:
                 self._forget()
                 if not self._is_worth_waiting(error.args[0]) or time.monotonic() + pause >= deadline:
                     raise self._given_up(error, patience) from None
+                # A client whose broker was killed or stopped can wait for its controller long after the broker is back.
+                self._admin = self._new_admin()
             else:
                 self._answered = True
                 return found
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _new_admin(self) -> AdminClient:
+        try:
+            return new_client(AdminClient, self._config, self._heard)
+        except KafkaException as error:
+            raise errors.KafkaError(refused(self._bootstrap, error, self._heard)) from None
 
     def _is_worth_waiting(self, error: KafkaError) -> bool:
         # A broker that starts may not know its topics for a moment. At our own start, a missing topic is missing.

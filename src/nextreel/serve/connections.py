@@ -108,7 +108,7 @@ class Connections:
         """Note how many bytes of an incomplete request a connection holds; of too many, the oldest are given up."""
         self._held += n_bytes - connection.held
         connection.held = n_bytes
-        while self._held > _HELD_BYTES and self.reading:
+        while n_bytes and self._held > _HELD_BYTES and self.reading:  # a refused one calls this again with 0
             oldest = next(iter(self.reading))
             oldest.refuse(503, "memory", "Incomplete requests take too much memory. Try again.")
             oldest.give_up()

@@ -255,11 +255,10 @@ class Follower(threading.Thread):
         for message in messages:
             if (error := message.error()) is not None:
                 if error.code() == Refusal._PARTITION_EOF:
-                    self.position.advance((message.topic(), message.partition()), message.offset())
-                elif error.fatal() or not passes(error):
+                    continue  # counts once the messages before it are applied
+                if error.fatal() or not passes(error):
                     raise KafkaException(error)
-                else:
-                    self._heard(error)
+                self._heard(error)
         valid = [message for message in messages if message.error() is None]
         if valid:
             self.trouble = ""
@@ -270,9 +269,12 @@ class Follower(threading.Thread):
             if self.rest and not self._stopping.is_set():
                 time.sleep(self.rest * (time.monotonic() - began))
         self.applied += len(events)
-        for message in valid:
+        for message in messages:
             place = message.topic(), message.partition()
-            self.position.advance(place, message.offset() + 1, message.timestamp()[1])
+            if (error := message.error()) is None:
+                self.position.advance(place, message.offset() + 1, message.timestamp()[1])
+            elif error.code() == Refusal._PARTITION_EOF:
+                self.position.advance(place, message.offset())
 
     def _read(self, messages: Sequence[Message]) -> list[Event]:
         """Return the events of valid messages; where one cannot even be read, it costs itself alone."""

@@ -45,6 +45,9 @@ class RequestRefused(Exception):  # noqa: N818 (a refusal is an answer)
 class HttpConnection(asyncio.BufferedProtocol):
     """One connection, from which requests are read one at a time."""
 
+    _in_body: bool
+    _body_timed: bool
+
     def __init__(
         self,
         connections: Connections,
@@ -295,7 +298,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Note that a request has begun, and since when."""
         waiting = self._connections
         if self not in waiting.reading:
-            if not self._seen:
+            if not self._seen and not self._in_body:
                 return
             waiting.idle.pop(self, None)
             waiting.reading[self] = None

@@ -199,6 +199,8 @@ class Serving:
                 finally:
                     self._note_waiting(self._store.current())
                     release_memory()  # of the version before, or of one that did not take over
+            else:  # it was the store that could not be read
+                self._refused = ""
 
     def _is_due(self) -> bool:
         """Tell whether a version that was refused is to be tried again: memory or a disk may have been short."""
@@ -232,8 +234,7 @@ class Serving:
         )
         follower.start()
         # Without a model before, better an answer without the last events than none.
-        if before is not None and not self._has_caught_up(follower, before):
-            _stop(follower)
+        if before is not None and not self._catches_up(follower, before):
             _LOG.info(
                 "model %s is given up: %s", version, "the server ends" if self._stopping.is_set() else "rolled back"
             )
@@ -244,6 +245,17 @@ class Serving:
         if before is not None:
             follower.rest = 0.0
             _stop(before.follower)
+
+    def _catches_up(self, follower: Follower, before: _InUse) -> bool:
+        """Wait for a follower; one that does not catch up is stopped, and the one in use no longer held back."""
+        has_caught_up = False
+        try:
+            has_caught_up = self._has_caught_up(follower, before)
+        finally:
+            if not has_caught_up:
+                before.follower.rest = 0.0
+                _stop(follower)
+        return has_caught_up
 
     def _has_caught_up(self, follower: Follower, before: _InUse) -> bool:
         """Wait until a follower has nearly caught up with the one in use; tell whether it has, or was given up."""

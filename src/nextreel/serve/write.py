@@ -149,9 +149,13 @@ class Writer:
     def _hear(self) -> None:
         replacements = 0
         while not self._stopping.is_set():
-            self._producer.poll(_POLL_SECONDS)
-            if self._failure:
-                self._look_after()
+            try:
+                self._producer.poll(_POLL_SECONDS)
+                if self._failure:
+                    self._look_after()
+            except Exception:  # a client that cannot be built now, as without its key file, may be built later
+                _LOG.exception("Kafka: the producer could not be looked after")
+                self._stopping.wait(_PROBE_SECONDS)
             self._metrics.producer_replacements.inc(self._producer.replacements - replacements)
             replacements = self._producer.replacements
 
