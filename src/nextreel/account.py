@@ -15,8 +15,10 @@ from pathlib import Path
 
 from nextreel.errors import NextreelError
 
-if sys.platform != "win32":
+try:
     import pwd
+except ImportError:  # Windows
+    pwd = None  # type: ignore[assignment]
 
 
 def substitute_name() -> str | None:

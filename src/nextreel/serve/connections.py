@@ -15,8 +15,10 @@ from typing import Protocol
 from nextreel.serve.metrics import Metrics
 from nextreel.settings import ServeSettings
 
-if sys.platform != "win32":
+try:
     import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _LOG = logging.getLogger(__name__)
 
