@@ -152,7 +152,8 @@ def _disturb(broker: ApacheBroker, load: "Future[dict[str, Any]]") -> list[dict[
             os.kill(broker.pid, signal.SIGCONT)
         else:
             os.kill(broker.pid, signal.SIGKILL)
-            broker.restart()
+            broker.start()
+            broker.wait_until_up()
         back = time.perf_counter()
         happened.append({"stopped_seconds": seconds, "gone": gone - began, "back": back - began})
     return happened

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -202,10 +203,24 @@ def test_apache_kafka_is_started_again_and_keeps_its_topics(durable: Running) ->
     durable.until(lambda: durable.ask("PUT", "/v1/users", {"user_id": "before"})[0] == 202)
     (broker,) = [p for p in psutil.Process(durable.process.pid).children() if "kafka.Kafka" in p.cmdline()]
     broker.kill()
-    durable.until(lambda: any("the broker ended; it is started again" in line for line in durable.lines))
+    durable.until(lambda: any("The broker is started again in 1 s" in line for line in durable.lines))
     durable.until(lambda: durable.ask("PUT", "/v1/users", {"user_id": "after"})[0] == 202)
     kafka = load({"kafka.bootstrap": embedded(durable.home) or ""}, {}).kafka
     assert sum(high for _, high in WatermarkReader(kafka.client_config).read([kafka.users])[kafka.users].values()) >= 2
+
+
+def test_a_broker_that_cannot_be_started_again_at_once_is_tried_again(durable: Running) -> None:
+    """Its address is taken by another process for a while; ingest, training and the server go on running."""
+    durable.until(lambda: bool(durable.urls))
+    durable.until(lambda: durable.ask("PUT", "/v1/users", {"user_id": "before"})[0] == 202)
+    (broker,) = [p for p in psutil.Process(durable.process.pid).children() if "kafka.Kafka" in p.cmdline()]
+    host, _, port = (embedded(durable.home) or "").rpartition(":")
+    broker.kill()
+    broker.wait()
+    with socket.create_server((host, int(port))):
+        durable.until(lambda: any("The broker is started again in 2 s" in line for line in durable.lines))
+        assert durable.ask("GET", "/healthz")[0] == 200
+    durable.until(lambda: durable.ask("PUT", "/v1/users", {"user_id": "after"})[0] == 202)
 
 
 def test_which_broker_needs_one(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import uvicorn
 from fastapi import FastAPI
 
 from nextreel.errors import SettingsError
 from nextreel.insight.dashboard import Dashboard
-from nextreel.insight.routes import add_dashboard
+from nextreel.insight.routes import add_dashboard, pipeline_turns
 from nextreel.insight.turns import Turns
 from nextreel.pipeline import pipeline
 from nextreel.serve.api import make_app
@@ -65,21 +65,24 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.closing = threading.Event()
     app.state.connections = Connections(given, serving.metrics)
     parts: list[Serving | Dashboard] = [serving]
+    threads: list[Turns] = []
     if given.dashboard:
         dashboard = Dashboard(settings, pipeline(settings))
         turns = Turns(settings.insight.concurrent_questions, settings.insight.waiting_questions)
-        add_dashboard(app, dashboard, app.state.closing, turns)
+        looks = pipeline_turns()
+        add_dashboard(app, dashboard, app.state.closing, turns, looks)
         parts.append(dashboard)
+        threads += [turns, looks]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        for part in parts:
-            part.start()
-        try:
-            yield
-        finally:
+        with ExitStack() as cleanup:
             for part in parts:
-                part.close()
+                cleanup.callback(part.close)
+                part.start()
+            for each in threads:  # before the parts that their questions ask
+                cleanup.callback(each.close)
+            yield
 
     app.router.lifespan_context = lifespan
     return app

@@ -17,12 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nextreel.durable import write_json
 from nextreel.errors import NextreelError, SettingsError
 from nextreel.locks import opened, taken
 from nextreel.processes import die_with_parent, is_alive
+
+if TYPE_CHECKING:
+    from nextreel.kafka.apache import ApacheBroker
 
 _LOOK_SECONDS = 0.2
 _RECORD = "up.json"
@@ -33,15 +36,38 @@ _STOP_SECONDS = 20.0
 
 
 @dataclass
+class Backoff:
+    """When a process that ended is started again: after pauses that double while it keeps ending."""
+
+    _pause: float = _FIRST_PAUSE
+    _due: float = 0.0
+    _began: float = 0.0
+
+    def started(self) -> None:
+        """Note that the process was started."""
+        self._began = time.monotonic()
+
+    def ended(self) -> float:
+        """Note that the process has ended; return the pause, in seconds, before it is started again."""
+        now = time.monotonic()
+        pause = _FIRST_PAUSE if now > self._began + _WELL_SECONDS else self._pause
+        self._due, self._pause = now + pause, min(2 * pause, _LONGEST_PAUSE)
+        return pause
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the pause is over."""
+        return time.monotonic() >= self._due
+
+
+@dataclass
 class Part:
     """One of the processes: its name, what starts it, and how it does."""
 
     name: str
     command: Sequence[str]
     restarts: int = 0
-    pause: float = _FIRST_PAUSE
-    due: float = 0.0
-    began: float = 0.0
+    backoff: Backoff = field(default_factory=Backoff)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self, environment: dict[str, str]) -> None:
@@ -57,7 +83,7 @@ class Part:
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
             creationflags=group,
         )
-        self.began = time.monotonic()
+        self.backoff.started()
 
     def interrupt(self) -> None:
         """Ask it to stop."""
@@ -120,17 +146,13 @@ class Up:
 
     def _look_after(self, part: Part) -> bool:
         """Start a part again where it has ended and its pause is over; tell whether anything has changed."""
-        now = time.monotonic()
         if part.process is not None and (code := part.process.poll()) is not None:
             if code == SettingsError.exit_code and not part.restarts:
                 raise SettingsError(f"{part.name} cannot run with these settings; what it said stands above")
-            if now > part.began + _WELL_SECONDS:
-                part.pause = _FIRST_PAUSE
-            self._tell(f"{part.name} ended (exit code {code}); it is started again in {part.pause:g} s")
-            part.process, part.due = None, now + part.pause
-            part.pause = min(2 * part.pause, _LONGEST_PAUSE)
+            part.process = None
+            self._tell(f"{part.name} ended (exit code {code}); it is started again in {part.backoff.ended():g} s")
             return True
-        if part.process is None and now >= part.due:
+        if part.process is None and part.backoff.is_over:
             part.start(self._environment)
             part.restarts += 1
             return True
@@ -156,6 +178,39 @@ class Up:
                 part.process.kill()
                 part.process.wait()
         (self._home / _RECORD).unlink(missing_ok=True)
+
+
+class BrokerGuard:
+    """Starts a broker again after it has ended, and does not wait until it answers: its clients do.
+
+    Called again and again, as ``check`` of `Up`. ``tell`` receives what happens.
+    """
+
+    def __init__(self, broker: "ApacheBroker", tell: Callable[[str], None]):
+        self._broker = broker
+        self._tell = tell
+        self._backoff = Backoff()
+        self._backoff.started()
+        self._has_ended = False
+
+    def __call__(self) -> None:
+        """Start the broker if it has ended and the pause after that is over."""
+        if self._broker.is_running:
+            return
+        if not self._has_ended:
+            self._has_ended = True
+            self._say(self._broker.failure())
+        elif self._backoff.is_over:
+            try:
+                self._broker.start()
+            except (NextreelError, OSError) as error:
+                self._say(str(error))
+            else:
+                self._backoff.started()
+                self._has_ended = False
+
+    def _say(self, reason: str) -> None:
+        self._tell(f"{reason.rstrip('.')}. The broker is started again in {self._backoff.ended():g} s")
 
 
 @contextmanager

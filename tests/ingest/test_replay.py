@@ -26,7 +26,7 @@ from nextreel.lake.commit import commit
 from nextreel.lake.layout import QUARANTINE, SCHEMAS, Lake
 from nextreel.lake.ledger import Intake
 from nextreel.lake.place import Place
-from nextreel.lake.quarantine import Quarantined, Selection, find, held
+from nextreel.lake.quarantine import Quarantined, Selection, find, held, messages
 from nextreel.lake.quarantine_file import read_export, write_export
 from nextreel.lake.replays import Replays, replay_log, replayed_at
 from nextreel.lake.write import stage
@@ -109,6 +109,40 @@ def test_what_the_contract_accepts_now_is_sent_and_the_rest_stays(settings: Sett
     again = replay.run()
     assert (again.sent, again.already) == ({}, 2)
     assert len(arrived(settings, users)) == 2
+
+
+def test_interactions_are_sent_with_their_user_as_the_key(settings: Settings, tmp_path: Path) -> None:
+    """Other producers key them by anything; a user's events belong in one partition, an edited one's too."""
+    topic = settings.kafka.interactions
+    event = {
+        "id": "e1",
+        "type": "interaction",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "id_contenido": "t",
+        "evento": "play",
+    }
+    named, numbered = orjson.dumps(event | {"id_usuario": "u1"}), orjson.dumps(event | {"id_usuario": 7})
+    lake = fill(
+        settings,
+        row(Place(topic, 0, 1), named),
+        row(Place(topic, 0, 2), numbered, key=None),
+        row(Place(topic, 1, 3), b"{", "not JSON"),
+        row(Place(topic, 1, 4), orjson.dumps([event]), "not an object"),
+        row(Place(topic, 1, 5), orjson.dumps(event), "missing field"),
+        row(Place(topic, 1, 6), None, "empty", key=b"other"),
+    )
+    Replay(lake, settings.kafka, anyway=True).run()
+    keys = {message.value(): message.key() for message in arrived(settings, topic)}
+    assert (keys[named], keys[numbered]) == (b"u1", b"7")
+    assert {key for value, key in keys.items() if value not in (named, numbered)} == {b"key", b"other"}
+
+    file = tmp_path / "edited.jsonl"
+    write_export(file, messages(lake, Selection(places=[Place(topic, 1, 5)])))
+    edited = orjson.dumps(event | {"id_usuario": "u2"})
+    line = json.loads(file.read_text()) | {"value": edited.decode()}
+    file.write_text(json.dumps(line) + "\n")
+    Replay(lake, settings.kafka, file=file).run()
+    assert {m.value(): m.key() for m in arrived(settings, topic)}[edited] == b"u2"
 
 
 def test_all_sends_what_is_still_rejected_too(settings: Settings) -> None:

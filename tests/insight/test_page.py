@@ -31,6 +31,7 @@ from tests.insight.browsing import (
 from tests.insight.filling import HOSTILE
 from tests.insight.proxying import PREFIX, proxied
 from tests.serve.test_serve_process import Server, server
+from tests.waiting import until
 
 from nextreel.events.world import WorldConfig
 from nextreel.feed import WorldFeed
@@ -437,8 +438,13 @@ def test_whatever_a_title_is_called_it_is_shown_as_text(page: Page) -> None:
             .then(({ items }) => items.filter((each) => each.content_id.startsWith("hostile")).length === n)""",
         arg=[genres[0], len(names)],
     )
-    page.reload()
-    page.wait_for_selector('[data-title="hostile0"]')
+
+    def shown() -> bool:
+        page.reload()
+        settle(page)
+        return page.locator('[data-title="hostile0"]').count() > 0
+
+    until(shown, lambda: (genres, page.locator(".reel").all_inner_texts()), pause=1.0)
     for n, name in enumerate(names):
         assert page.locator(f'[data-title="hostile{n}"] b').first.text_content() == name
     assert page.evaluate("document.documentElement.scrollWidth") <= 1440

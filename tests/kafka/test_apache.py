@@ -75,7 +75,8 @@ def test_topics_outlive_a_kill_and_a_restart_at_the_same_port(given: Settings) -
         until(lambda: not broker.is_running)
         with pytest.raises(BrokerError, match=r"Apache Kafka ended \(exit code -9\).* Its log is .*kafka\.log"):
             broker.check_running()
-        broker.restart()
+        broker.start()
+        broker.wait_until_up()
         send(there, b"3")
         assert held(there, 3) == [b"1", b"2", b"3"]
         first = broker.bootstrap

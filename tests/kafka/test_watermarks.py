@@ -1,9 +1,13 @@
 """Watermarks: equal to what was produced, on the embedded broker too, which lists them wrongly."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 from confluent_kafka import Producer
+from tests.kafka.apache import cluster
 from tests.kafka.deleting import delete_topic
-from tests.waiting import until
+from tests.waiting import HANG_SECONDS, until
 
 from nextreel.errors import KafkaError
 from nextreel.kafka.topics import create_topics
@@ -99,3 +103,20 @@ def test_a_broker_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nextreel.kafka.watermarks._SECONDS", 1.0)
     with pytest.raises(KafkaError, match=r"Kafka at 127\.0\.0\.1:1: "):
         read(load({"kafka.bootstrap": "127.0.0.1:1"}, {}), "users")
+
+
+@pytest.mark.slow
+def test_a_broker_that_was_killed_is_asked_by_a_new_client_once_it_is_back(apache_jars: Path, tmp_path: Path) -> None:
+    """The client of before can wait for the cluster's controller for as long as it lives."""
+    with cluster(apache_jars, tmp_path) as given:
+        settings = load({"kafka.bootstrap": given.bootstrap}, {})
+        create_topics(settings.kafka)
+        reader = WatermarkReader(settings.kafka.client_config, patience_seconds=HANG_SECONDS)
+        before = reader.read([settings.kafka.users])
+        client = reader._admin
+        given.brokers[0].kill()
+        with ThreadPoolExecutor(1) as beside:
+            asked = beside.submit(reader.read, [settings.kafka.users])
+            until(lambda: reader._admin is not client)
+            given.brokers[0].restart()  # by this thread: a broker ends with the one that started it
+            assert asked.result(HANG_SECONDS) == before

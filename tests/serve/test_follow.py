@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 from tests.serve.living import N_TITLES, START
 from tests.waiting import HANG_SECONDS, until
 
@@ -134,6 +134,34 @@ def test_what_was_taken_back_is_not_followed(state: Live, settings: Settings, st
     if "t01" in seen(state, "new"):
         pytest.skip("Tansu 0.6 does not tell consumers which transactions were aborted")
     assert seen(state, "new") == {"t02"}
+
+
+def test_the_end_of_a_partition_counts_once_what_comes_before_it_is_applied(
+    state: Live, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch can hold messages, the end of their partition after them, and then another message."""
+    topic = settings.kafka.interactions
+    follower = Follower(settings.kafka, state, {topic: {"0": 7}})
+    follower.position.start({topic: {0: (0, 13)}})
+    reached: list[int] = []
+    take = state.take
+
+    def noting(events: list[Event]) -> None:
+        reached.append(follower.position.reached[topic, 0])
+        take(events)
+
+    monkeypatch.setattr(state, "take", noting)
+
+    def message(offset: int, value: bytes | None, error: KafkaError | None = None) -> Message:
+        return Message(topic=topic, partition=0, offset=offset, value=value, error=error, timestamp=(1, 1_700_000_000))
+
+    end = message(9, None, KafkaError(KafkaError._PARTITION_EOF))
+    follower._take([message(7, deed("new", "t01")), end, message(9, deed("new", "t02"))])
+    assert reached == [7], "neither message was applied yet"
+    assert follower.position.reached[topic, 0] == 10
+    assert seen(state, "new") == {"t01", "t02"}
+    follower._take([message(12, None, KafkaError(KafkaError._PARTITION_EOF))])
+    assert follower.position.reached[topic, 0] == 12, "a transaction's marker was the last"
 
 
 def test_a_partition_that_is_added_is_followed(

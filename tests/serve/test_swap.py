@@ -110,6 +110,9 @@ def test_one_that_was_rolled_back_while_it_was_loaded_gives_its_memory_back(
 ) -> None:
     send(served, *(deed(f"n{k}", "t01") for k in range(MANY)))
     store, first, second = ModelStore(served.models), in_use(serving), save()
+    used = serving._in_use
+    assert used is not None
+    used.follower.rest = 4.0  # as after _HOLD_SECONDS
 
     def roll_back(version: str) -> None:
         store.rollback()
@@ -122,6 +125,21 @@ def test_one_that_was_rolled_back_while_it_was_loaded_gives_its_memory_back(
     until(lambda: followers() == 1)
     until(lambda: not mapped(store, second))
     assert value(serving, "current_model_waiting_since_timestamp_seconds") == 0.0
+    assert used.follower.rest == 0.0, "it is no longer held back"
+
+
+def test_a_store_that_could_not_be_read_for_a_moment_refuses_nothing(serving: Serving, served: Settings) -> None:
+    current = ModelStore(served.models).root / "current"
+    aside = current.with_name("aside")
+    serving._pause = 0.1
+    current.rename(aside)
+    current.mkdir()  # reading it fails as on a disk with errors
+    until(lambda: value(serving, "current_model_refused") == 1.0)
+    assert serving.not_ready() == "", "the version in use still answers"
+    current.rmdir()
+    aside.rename(current)
+    until(lambda: value(serving, "current_model_refused") == 0.0)
+    assert serving.versions()["refused"] is None
 
 
 def test_the_version_before_gives_its_memory_back(

@@ -73,6 +73,7 @@ def _running_broker(settings: Settings, apache: bool | None) -> Iterator[tuple[s
     from nextreel.kafka.apache import apache_broker, has_data
     from nextreel.kafka.broker import embedded_broker, is_free
     from nextreel.kafka.jars import KAFKA_VERSION, kafka_jars
+    from nextreel.up import BrokerGuard
 
     if apache is None:
         apache = has_data(settings) or (kafka_jars(settings) is not None and _has_java())
@@ -91,14 +92,8 @@ def _running_broker(settings: Settings, apache: bool | None) -> Iterator[tuple[s
         return
     say_that_maven_fetches(settings)
     with apache_broker(settings) as running:
-
-        def revive() -> None:
-            if not running.is_running:
-                _tell("the broker ended; it is started again")
-                running.restart()
-
         _tell(f"the broker is Apache Kafka {'' if settings.kafka.distribution else KAFKA_VERSION}".rstrip())
-        yield running.bootstrap, revive
+        yield running.bootstrap, BrokerGuard(running, _tell)
 
 
 def _has_java() -> bool:

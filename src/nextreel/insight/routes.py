@@ -121,10 +121,16 @@ class _Files(StaticFiles):
         return found
 
 
-def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event, turns: Turns) -> None:
-    """Add the dashboard to an app; streams to its page end when ``closing`` is set, and questions take ``turns``."""
-    #: However many look at the pipeline, it is read once a second: what waits is short.
-    looks = Turns(1, 2 * _STREAMS)
+def pipeline_turns() -> Turns:
+    """Return turns for reads of the pipeline's state: it is read once a second at most, so what waits is short."""
+    return Turns(1, 2 * _STREAMS)
+
+
+def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event, turns: Turns, looks: Turns) -> None:
+    """Add the dashboard to an app; streams to its page end when ``closing`` is set.
+
+    Questions take ``turns``, reads of the pipeline's state ``looks``. The caller closes both.
+    """
     router = APIRouter(prefix="/v1/insight", tags=["insight"], dependencies=[role("read")], responses=ERRORS)
 
     @router.get("/definitions", response_model=dict[str, Any])

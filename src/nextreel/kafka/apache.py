@@ -141,10 +141,12 @@ class ApacheNode:
     def check_running(self) -> None:
         """Raise `BrokerError` if the process has ended."""
         if not self.is_running:
-            code = None if self.process is None else self.process.returncode
-            raise BrokerError(
-                f"Apache Kafka ended (exit code {code}): {self._last_error()}. Its log is {self.log.absolute()}"
-            )
+            raise BrokerError(self.failure())
+
+    def failure(self) -> str:
+        """Return why the process has ended, as far as its log says."""
+        code = None if self.process is None else self.process.returncode
+        return f"Apache Kafka ended (exit code {code}): {self._last_error()}. Its log is {self.log.absolute()}"
 
     def stop(self) -> None:
         """Stop the node; one that does not end in time is killed."""
@@ -209,9 +211,19 @@ class ApacheBroker:
         """Raise `BrokerError` with the reason if the broker has ended."""
         self._node.check_running()
 
-    def restart(self) -> None:
-        """Start a broker that has ended again, at the same address and with the same topics."""
+    def failure(self) -> str:
+        """Return why the broker has ended, as far as its log says."""
+        return self._node.failure()
+
+    def start(self) -> None:
+        """Start a broker that does not run, at its address and with its topics. It answers some seconds later.
+
+        Raises `nextreel.errors.JavaError` if there is no Java any more, `OSError` if its process cannot be started.
+        """
         self._node.start([self._lock])
+
+    def wait_until_up(self) -> None:
+        """Wait until the broker answers. Raises `BrokerError` if it ends, or does not answer in time."""
         self._node.wait_until_up({"bootstrap.servers": self.bootstrap})
 
 
@@ -238,7 +250,8 @@ def apache_broker(
         node.format(new_cluster_id())
         cleanup.callback(node.stop)
         broker = ApacheBroker(node, bootstrap, lock)
-        broker.restart()
+        broker.start()
+        broker.wait_until_up()
         write_json(folder / _ADDRESS, {"port": port})
         yield broker
 

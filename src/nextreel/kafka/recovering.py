@@ -63,13 +63,15 @@ class RecoveringProducer:
 
         Raises `BufferError` if the queue is full and `KafkaException` for a message that is refused at once.
         """
-        producer = self._producer
         try:
-            producer.produce(topic, on_delivery=on_delivery, **message)
+            with self._lock:  # a client that is replaced meanwhile is forgotten once it owes nothing
+                producer = self._producer
+                producer.produce(topic, on_delivery=on_delivery, **message)
         except KafkaException as error:
             if error.args[0].code() != KafkaError._FATAL or not self._recover(producer):
                 raise
-            self._producer.produce(topic, on_delivery=on_delivery, **message)
+            with self._lock:
+                self._producer.produce(topic, on_delivery=on_delivery, **message)
 
     def heed(self, error: KafkaError) -> None:
         """Take note of a delivery report's error; called by the report."""
