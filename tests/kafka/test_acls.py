@@ -6,13 +6,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from confluent_kafka.admin import AclOperation, AdminClient, NewTopic, ResourceType
+from pyspark.sql import SparkSession
+from tests.ingest.ingesting import ingest
 from tests.kafka.apache import KafkaCluster, allow, certificate_of, client_of, secure_broker
+from tests.serve.test_serve_process import server
 
 from nextreel.cli.main import main
 from nextreel.errors import KafkaError
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics
+from nextreel.model.store import ModelStore
 from nextreel.settings import Settings, load
+from nextreel.train.job import train
 
 PASSWORDS = {name: f"{name}-secret" for name in ("app", "reader", "creator", "nobody")}
 TOPICS = load({}, {}).kafka.topics
@@ -72,6 +77,30 @@ def test_topics_that_exist_are_used_without_the_right_to_create(
     movies.write_text("id,title\nm1,A film\nm2,Another\n")
     replayed = run(given, "replay", "catalogue", str(movies))
     assert replayed.exit_code == 0, replayed.output
+
+
+@pytest.mark.slow
+def test_a_user_who_may_not_create_goes_the_whole_way(
+    secured: tuple[KafkaCluster, Path], tmp_path: Path, spark: SparkSession
+) -> None:
+    """Produces, ingests, trains, serves, and writes over the API what the server then knows."""
+    create_topics(kafka_of(secured, "creator", tmp_path).kafka)
+    given, settings = settings_of(secured, "app", tmp_path), kafka_of(secured, "app", tmp_path, train__factors="8")
+    for kind, count in {"users": 60, "movies": 40, "series": 20, "interactions": 1_500}.items():
+        produced = run(given, "produce", kind, "--count", str(count), "--rate", "max")
+        assert produced.exit_code == 0, produced.output
+    ingest(spark, settings)
+    assert train(spark, settings).version == ModelStore(settings.models).current()
+    with server(settings, *(f"--set={name}={value}" for name, value in given.items())) as running:
+        running.ready()
+        title = running.get("/v1/users/u000001/recommendations")[1]["items"][0]["content_id"]
+        written = {"user_id": "u000001", "content_id": title, "event": "complete"}
+        status, answer = running.post("/v1/interactions", written)
+        assert status == 202, answer
+        running.until(
+            "/v1/users/u000001/history", lambda _, found: title in [each["content_id"] for each in found["items"]]
+        )
+        assert running.get("/readyz")[0] == 200
 
 
 @pytest.mark.slow

@@ -49,7 +49,14 @@ class Server:
         self.url = self.process.stdout.readline().strip()
 
     def get(self, path: str, key: str | None = None) -> tuple[int, Any]:
-        request = urllib.request.Request(self.url + path, headers={"X-API-Key": key} if key else {})
+        return self._answer(urllib.request.Request(self.url + path, headers={"X-API-Key": key} if key else {}))
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        headers = {"Content-Type": "application/json"}
+        return self._answer(urllib.request.Request(self.url + path, json.dumps(body).encode(), headers))
+
+    @staticmethod
+    def _answer(request: urllib.request.Request) -> tuple[int, Any]:
         try:
             with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:
                 return answer.status, json.loads(answer.read())
