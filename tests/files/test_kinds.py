@@ -242,3 +242,34 @@ def test_a_scale_that_has_minus_one_keeps_it(tmp_path: Path) -> None:
     columns = {"id_usuario": "user", "id_contenido": "film", "calificacion": "stars", "timestamp": "when"}
     events, _, _ = read_file(path, "interactions", {"columns": columns, "scale": [-1, 4]})
     assert [event["calificacion"] for event in events] == [0.5, 5.0]
+
+
+@pytest.mark.parametrize("form", ["array", "workbook", "list in a cell", "undecodable array"])
+def test_a_row_with_a_lone_surrogate_is_refused_alone(tmp_path: Path, form: str) -> None:
+    path = tmp_path / ("titles.xlsx" if form == "workbook" else "titles")
+    if form == "workbook":
+        texts = ["id", "title", "1", "x_xD83D_", "2", "good"]
+        strings = "".join(f"<si><t>{text}</t></si>" for text in texts)
+        cells = [f'<c t="s"><v>{n}</v></c>' for n in range(6)]
+        workbook_of(path, "".join(f"<row>{cells[n]}{cells[n + 1]}</row>" for n in (0, 2, 4)), strings)
+    elif form == "list in a cell":
+        path.write_text("id,genres\n1,\"['x\\ud83d']\"\n2,Drama\n", "utf-8")
+    elif form == "array":
+        path.write_text(r'[{"id": 1, "title": "x\ud83d"}, {"id": 2}, {"id": 3, "\ud83d": 1}, {"id": "\ud83d"}]')
+    else:
+        path.write_bytes('[{"id": 1, "title": "é"}, {"id": 2}]'.encode("latin-1"))
+    events, read, table = read_file(path, "catalogue")
+    assert [event["id"] for event in events] == ["2"]
+    assert {each.reason for each in read.refused} == {"unreadable row"}
+    assert [each.row for each in read.refused] == ([1, 3, 4] if form == "array" else [1])
+    assert all("lone surrogate U+D" in each.detail for each in read.refused)
+    json.dumps([table.columns, [each.detail for each in read.refused]], ensure_ascii=False).encode()
+
+
+def test_an_interaction_with_a_lone_surrogate_is_refused_before_its_id_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "views.json"
+    record = r'{"user": "%s", "item": "m", "rating": 4, "time": "2024-05-01"}'
+    path.write_text("[" + record % "a" + "," + record % r"x\udc00" + "," + record % r"\ud83d\ude00" + "]")
+    events, read, _ = read_file(path, "interactions")
+    assert [event["id_usuario"] for event in events] == ["a", "\U0001f600"]
+    assert [(each.row, each.reason) for each in read.refused] == [(2, "unreadable row")]

@@ -11,7 +11,7 @@ from nextreel.errors import InputError
 from nextreel.files.delimited import delimited_columns, delimited_rows, has_strays
 from nextreel.files.dialect import recognised_dialect
 from nextreel.files.records import NAME_KEYS, cell_of, json_rows
-from nextreel.files.source import READ_ERRORS, FileFormat, Row, encoding_of, kind_of
+from nextreel.files.source import READ_ERRORS, FileFormat, Row, encoding_of, kind_of, surrogate_of
 from nextreel.files.workbook import sheet_columns, sheet_rows
 
 #: Rows from which a mapping is guessed.
@@ -54,6 +54,8 @@ def columns_of(path: Path, file: FileFormat) -> list[str]:
         raise InputError(f"{path} is empty: its first row must name the columns")
     if twice := next((name for name in named if named.count(name) > 1), None):
         raise InputError(f"{path} has two columns {twice!r}; {_NO_HEADER}")
+    if file.kind != "csv" and (name := next(filter(surrogate_of, named), None)):
+        raise InputError(f"{path}: the column name {name!r} holds a lone surrogate, which UTF-8 cannot encode")
     if any(map(has_strays, named)):
         raise InputError(
             f"{path}: its header is not {file.encoding}; if it is another encoding, the mapping's [file] says so"

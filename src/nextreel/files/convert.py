@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from nextreel.files.mapping import TYPES, Kind, Mapping
 from nextreel.files.moments import MomentReader
 from nextreel.files.numbers import number_of, onto, rating_on
 from nextreel.files.outcome import LeftOut, Occurrences, Read, digest_of
-from nextreel.files.source import Cell, Row
+from nextreel.files.source import Cell, Row, surrogate_of
 
 _YEAR = re.compile(r"(?<!\d)((?:18|19|20)\d)\d(?!\d)")
 _FIELDS = {event_type: fields_of(event_type) for kinds in TYPES.values() for event_type in kinds}
@@ -64,6 +65,7 @@ class Converter:
         """Return a row's type and event, and count in ``read`` cells that no rule reads. Raises `RefusedError`."""
         if row.fault:
             raise RefusedError("unreadable row", row.fault)
+        self._refuse_surrogates(row)
         event_type = self._type(row)
         event: dict[str, Any] = {"type": event_type}
         for each in _FIELDS[event_type]:
@@ -76,6 +78,8 @@ class Converter:
             value = event.get(each.name)
             if isinstance(value, str | list) and (fault := value_fault(each, value)):
                 raise RefusedError(*fault)
+            if isinstance(value, list):  # a list in brackets may escape what the cell does not show
+                _refuse_surrogate(each.name, value)
         event["timestamp"], said = self._time(row)
         if event_type == "interaction":
             self._complete(event, said, read)
@@ -89,6 +93,12 @@ class Converter:
         if self._mapping.is_blank(name, text):
             return ""
         return self._exchanged(name, self._taken(name, text))
+
+    def _refuse_surrogates(self, row: Row) -> None:
+        for column in self._mapping.columns.values():
+            cell = row.cells.get(column)
+            if cell:
+                _refuse_surrogate(column, [cell] if isinstance(cell, str) else cell)
 
     def _type(self, row: Row) -> EventType:
         if self._kind != "catalogue":
@@ -228,6 +238,14 @@ class Converter:
                 read.repeated += 1
                 digest = digest_of([*said, str(occurrence)])
             event["id"] = digest.hex()[:24]
+
+
+def _refuse_surrogate(name: str, texts: Sequence[str]) -> None:
+    for text in texts:
+        if surrogate := surrogate_of(text):
+            raise RefusedError(
+                "unreadable row", f"{name!r} holds the lone surrogate {surrogate}, which UTF-8 cannot encode"
+            )
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from nextreel.errors import InputError
-from nextreel.files.source import READ_ERRORS, Cell, FileFormat, Row, opened_text
+from nextreel.files.source import READ_ERRORS, Cell, FileFormat, Row, opened_text, surrogate_of
 
 #: Characters of an object, at the most.
 _RECORD_MOST = 2_000_000
@@ -83,6 +83,9 @@ def _row(number: int, record: Any) -> Row:
     _flatten(record, "", cells, 0)
     if any("\0" in (cell or "") for cell in cells.values()):
         return Row(number, {}, "a NUL byte in it")
+    for name in cells:
+        if surrogate := surrogate_of(name):
+            return Row(number, {}, f"the name {name!r} holds the lone surrogate {surrogate}")
     return Row(number, cells)
 
 

@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -38,6 +39,15 @@ class Row:
     number: int
     cells: dict[str, Cell]
     fault: str = ""
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def surrogate_of(text: str) -> str | None:
+    """Return the first lone surrogate of a text, as "U+D83D": UTF-8 cannot encode it. None without one."""
+    match = None if text.isascii() else _SURROGATE.search(text)
+    return f"U+{ord(match[0]):04X}" if match else None
 
 
 _WHOLE_TEXTS = {
