@@ -12,7 +12,7 @@ from tests.files.reading import MOMENT, read_file
 from nextreel.errors import InputError
 from nextreel.files.adapt import Table
 from nextreel.files.lists import in_brackets, separator_of
-from nextreel.files.mapping import Mapping
+from nextreel.files.mapping import Mapping, as_toml, read_mapping
 from nextreel.files.moments import MomentReader, forms_of
 from nextreel.files.numbers import Survey, decimal_of, number_of, rating_on
 from nextreel.files.outcome import Read
@@ -59,6 +59,10 @@ def test_lists_in_brackets(text: str, expected: list[str] | None) -> None:
         (["Action &amp; War, Drama"], ","),
         (["Drama, War"], ","),
         (["['a']", "[]"], "[]"),
+        (["Drama, Comedy"] * 100 + ["Action|War"], ","),
+        (["Drama|Comedy"] * 100 + ["Action, War", "Action; War", "[]", "['Drama']"], "|"),
+        (["Drama;Comedy"] * 100 + ["Action|War", "[]"], ";"),
+        (["Drama", "['Drama', 'War']", "War, Action"], "[]"),
         ([], ","),
     ],
 )
@@ -72,6 +76,27 @@ def test_separators_of_a_mapping_have_the_last_word(tmp_path: Path) -> None:
     rules: dict[str, Any] = {"columns": {"id": "id", "generos": "genres"}, "type": {"always": "movie"}}
     assert read_file(path, "catalogue", rules)[0][0]["generos"] == ["Drama", "War"]
     assert read_file(path, "catalogue", rules | {"separators": {"generos": ","}})[0][0]["generos"] == ["Drama|War"]
+
+
+@pytest.mark.parametrize("mark", [", ", "|", ";"])
+def test_one_cell_of_another_shape_does_not_divide_a_column(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "titles.tsv"
+    odd = "Action|War" if mark == ", " else "[]"
+    cells = [f"Drama{mark}Comedy"] * 100 + [odd, "['Drama', 'War']"]
+    path.write_text("id\tgenres\n" + "".join(f"{n}\t{cell}\n" for n, cell in enumerate(cells)), "utf-8")
+    events, _, table = read_file(path, "catalogue")
+    genres = [event.get("generos") for event in events]
+    assert genres[:100] == [["Drama", "Comedy"]] * 100
+    assert genres[100:] == [["Action|War"] if mark == ", " else None, ["Drama", "War"]]
+    written = tmp_path / "m.toml"
+    written.write_text(as_toml(table.mapping, "catalogue"), "utf-8")
+    again = [event for _, batch in Table(path, "catalogue", read_mapping(written)).events(Read()) for event in
+             batch.column("generos").to_pylist()]  # fmt: skip
+    assert again == genres
+
+
+def test_a_cell_nested_too_deeply_is_no_list() -> None:
+    assert in_brackets("[" + "[" * 990 + "]" * 990 + "]") is None
 
 
 def test_seasons_and_age_ratings_as_justwatch_has_them(tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ _UNDESCRIBED_KEPT = 10_000
 class Table:
     """A file and its mapping, completed by what the file's first rows suggest; guessed whole where it is None.
 
-    ``moment`` is the event time of titles and users whose file has none. ``notes`` say what was guessed. ``described``
-    are ids of titles that are known: interactions of others are counted. Events that lie more than
-    ``max_skew_seconds`` ahead are refused. Raises `InputError` where the mapping names a column that the file does not
-    have, or too little can be guessed.
+    ``moment`` is the event time of titles and users whose file has none. ``notes`` say what was guessed;
+    ``has_file_kind`` says whether the mapping gives the file's kind. ``described`` are ids of titles that are known:
+    interactions of others are counted. Events that lie more than ``max_skew_seconds`` ahead are refused. Raises
+    `InputError` where the mapping names a column that the file does not have, or too little can be guessed.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Table:
         said = mapping.file if mapping else FileFormat()
         file, self.columns, rows = first_rows(path, said)
         self.notes = format_notes(said, file)
+        self.has_file_kind = said.kind is not None
         if mapping is None:
             mapping, notes = guess_columns(file, self.columns, rows, kind)
             self.notes += notes

@@ -160,11 +160,14 @@ class Converter:
 
     def _divided(self, name: str, text: str) -> list[str]:
         separator = self._mapping.separators.get(name)
-        if separator == BRACKETS or (separator is None and name not in self._mapping.patterns):
+        if separator is None:
+            separator = "," if name in self._mapping.patterns else BRACKETS
+        if separator.startswith(BRACKETS):
             parts = in_brackets(text)
             if parts is not None:
                 return parts
-        return self._taken(name, text).split(separator if separator and separator != BRACKETS else ",")
+            separator = separator.removeprefix(BRACKETS) or ","
+        return self._taken(name, text).split(separator)
 
     def _number(self, name: str, text: str) -> float:
         mapping = self._mapping

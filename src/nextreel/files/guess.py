@@ -140,7 +140,8 @@ def completed(mapping: Mapping, rows: Sequence[Row]) -> tuple[Mapping, list[str]
     notes += [f"{f}: whole numbers are written as {_float(cells[f])!r}; '.0' is left out ([patterns])" for f in whole]
     blanks, words = _blanks(mapping, rows)
     notes += words
-    changes["separators"] = separators | mapping.separators
+    guessed = {field: mark if mark == BRACKETS else BRACKETS + mark for field, mark in separators.items()}
+    changes["separators"] = guessed | mapping.separators
     changes["patterns"] = dict.fromkeys(whole, _WHOLE_PATTERN) | mapping.patterns
     changes["blanks"] = blanks | mapping.blanks
     return mapping.model_copy(update=changes), notes
