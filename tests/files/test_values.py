@@ -259,11 +259,34 @@ def test_a_zone_that_is_not_known_is_refused_until_it_is_said(tmp_path: Path) ->
         (["10/Oct/2000:13:55:36 -0700"], ["%d/%b/%Y:%H:%M:%S %z"]),
         (["2024-05-01"], ["iso"]),
         (["1704110400000"], ["milliseconds"]),
+        ([*(str(1704110400 + n) for n in range(50)), "0"], ["seconds"]),
+        ([*(str(1704110400 + n) for n in range(50)), "yesterday", "1704110400000"], ["seconds"]),
+        (["0", "1.7041104e9"], ["seconds"]),
+        (["1.7041104E+12", "1704110400000.5"], ["milliseconds"]),
+        (["0"], []),
+        (["20240501"], ["iso"]),
+        (["1704110400", "1704110400000"], []),
         (["soon"], []),
     ],
 )
 def test_forms_of_moments(cells: list[str], expected: list[str]) -> None:
     assert forms_of(cells) == expected
+
+
+def test_an_odd_moment_among_counts_of_seconds_is_refused_alone(tmp_path: Path) -> None:
+    lines = [f"u,m{n},4,{1704110400 + n}" for n in range(60)]
+    path = views(tmp_path, [*lines, "u,x,4,0", "u,y,4,1.7041104e9", "u,z,4,yesterday", "u,w,4,1704110400.5"])
+    events, read, _ = read_file(path, "interactions")
+    assert [(each.row, each.reason) for each in read.refused] == [(63, "bad timestamp")]
+    assert events[60]["timestamp"].year == 1970
+    assert events[61]["timestamp"] == datetime.fromtimestamp(1704110400, UTC)
+    assert events[62]["timestamp"].microsecond == 500_000
+
+
+def test_forms_that_read_every_moment_alike_are_not_asked_for(tmp_path: Path) -> None:
+    path = views(tmp_path, ["u\ta\t4\tMay 01, 2024", "u\tb\t4\tMay 30, 2024"], HEADER.replace(",", "\t"))
+    events, _, _ = read_file(path, "interactions")
+    assert [event["timestamp"].day for event in events] == [1, 30]
 
 
 def test_days_that_may_be_months_are_asked_for(tmp_path: Path) -> None:
