@@ -8,6 +8,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ import pytest
 from tests.files.reading import read_file
 
 from nextreel.errors import InputError
-from nextreel.files import workbook
+from nextreel.files import records, workbook
 from nextreel.files.adapt import Table
 from nextreel.files.cells import first_rows, rows_of
 from nextreel.files.outcome import KEPT_MOST, Occurrences, Read, digest_of
@@ -176,6 +177,71 @@ def test_lines_that_are_no_objects_are_refused_by_number(tmp_path: Path) -> None
     events, read, _ = read_file(path, "catalogue")
     assert [(event["id"], event.get("generos")) for event in events] == [("1", ["Drama"]), ("4", None)]
     assert [each.row for each in read.refused] == [2, 3]
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+@pytest.mark.parametrize("depth", [990, 5_000])
+def test_an_object_nested_too_deeply_is_refused_alone(tmp_path: Path, form: str, depth: int) -> None:
+    path = tmp_path / "titles.json"
+    deep = '{"id": 2, "genres": ["]\\"", ' + "[" * depth + "]" * depth + "]}"
+    objects = ['{"id": 1}', deep, "[" * depth + "]" * depth, '{"id": 4}']
+    path.write_text(f"[{', '.join(objects)}]" if form == "array" else "\n".join(objects), "utf-8")
+    events, read, _ = read_file(path, "catalogue")
+    assert [event["id"] for event in events] == ["1", "4"]
+    assert [(each.row, each.reason) for each in read.refused] == [(2, "unreadable row"), (3, "unreadable row")]
+
+
+@pytest.mark.parametrize("form", ["lines", "parquet"])
+def test_whole_numbers_too_large_for_a_float_are_no_ids(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "views"
+    large = 2**64 + 1
+    if form == "parquet":
+        users = pa.array([float(large), 7.0], pa.float64())
+        nanos = pa.array([1.7041104e18, 1.7041104e18], pa.float64())
+        pq.write_table(pa.table({"user": users, "item": ["a", "b"], "rating": [4.0, 3.0], "time": nanos}), path)
+    else:
+        record = '{{"user": {}, "item": "a", "rating": 4, "time": 1704110400000000000, "budget": 1e20}}\n'
+        path.write_text(record.format(large) + record.format(7), "utf-8")
+    events, read, _ = read_file(path, "interactions")
+    assert [(each.row, each.reason) for each in read.refused] == [(1, "wrong type")]
+    assert [each.detail for each in read.refused] == [
+        "id_usuario: expected a string; a number this large cannot be read exactly"
+    ]
+    assert [(event["id_usuario"], event["timestamp"].year) for event in events] == [("7", 2024)]
+
+
+def test_a_large_integer_of_an_array_is_read_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "titles.json"
+    path.write_text(f'[{{"id": {2**64 + 1}, "genres": [1e300, "Drama"]}}, {{"id": {2**63 + 1}}}]', "utf-8")
+    events, read, _ = read_file(path, "catalogue")
+    assert [event["id"] for event in events] == [str(2**63 + 1)]
+    assert [each.detail[:8] for each in read.refused] == ["generos:"]
+
+
+def test_an_array_is_read_without_copying_what_follows_each_object(tmp_path: Path) -> None:
+    path = tmp_path / "titles.json"
+    path.write_text("[" + ",".join(f'{{"id": {n}}}' for n in range(100_000)) + "]", "utf-8")
+    copies: list[int] = []
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __getitem__(self, key: Any) -> str:
+            copies.append(len(self))
+            return Counted(super().__getitem__(key))
+
+        def lstrip(self, *args: Any) -> str:
+            copies.append(len(self))
+            return Counted(super().lstrip(*args))
+
+    with path.open(encoding="utf-8") as text:
+
+        class Pieces:
+            def read(self, size: int) -> str:
+                return Counted(text.read(size))
+
+        assert sum(1 for _ in records._of_array(path, Pieces())) == 100_000
+    assert len(copies) < 100
 
 
 def test_an_array_that_is_cut_off_is_said(tmp_path: Path) -> None:

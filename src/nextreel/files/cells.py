@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from nextreel.errors import InputError
 from nextreel.files.delimited import delimited_columns, delimited_rows, has_strays
 from nextreel.files.dialect import recognised_dialect
-from nextreel.files.records import NAME_KEYS, cell_of, json_rows
+from nextreel.files.records import NAME_KEYS, json_rows, row_of
 from nextreel.files.source import READ_ERRORS, FileFormat, Row, encoding_of, kind_of, surrogate_of
 from nextreel.files.workbook import sheet_columns, sheet_rows
 
@@ -119,6 +119,6 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             for batch in parquet.iter_batches(10_000):
                 for cells in batch.to_pylist():
                     number += 1
-                    yield Row(number, {name: cell_of(value) for name, value in cells.items()})
+                    yield row_of(number, cells)
     except (OSError, pa.ArrowException, ValueError, OverflowError, LookupError) as error:  # times that Python lacks
         raise InputError(f"{path} cannot be read after row {number:,}: {error}") from None

@@ -71,6 +71,10 @@ class Converter:
         for each in _FIELDS[event_type]:
             if each.name in ("type", "timestamp") or each.name not in self._given:
                 continue
+            if row.inexact and each.kind != "number" and self._mapping.columns.get(each.name) in row.inexact:
+                raise RefusedError(
+                    Reason.WRONG_TYPE, f"{each.name}: expected a string; a number this large cannot be read exactly"
+                )
             if each.kind == "strings":
                 event[each.name] = self._several(each.name, row)
             elif (text := self._one(each.name, row, read)) is not None:

@@ -39,6 +39,8 @@ class Row:
     number: int
     cells: dict[str, Cell]
     fault: str = ""
+    #: Columns with numbers whose last digits may be lost.
+    inexact: frozenset[str] = frozenset()
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
