@@ -204,6 +204,35 @@ def test_minus_one_is_no_rating_unless_the_mapping_says_so(tmp_path: Path) -> No
     assert [each.row for each in read_file(path, "interactions", own)[1].refused] == [2]
 
 
+@pytest.mark.parametrize("spelling", ["-1,0", "-1,00", "-1"])
+def test_minus_one_is_no_rating_however_it_is_written(tmp_path: Path, spelling: str) -> None:
+    lines = ["u;a;4,5;2024-05-01", f"u;b;{spelling};2024-05-01", "u;c;3,0;2024-05-01"]
+    events, read, table = read_file(views(tmp_path, lines, HEADER.replace(",", ";")), "interactions")
+    assert [(e["evento"], e.get("calificacion")) for e in events] == [("rate", 4.5), ("play", None), ("rate", 3.0)]
+    assert not len(read.refused)
+    assert table.mapping.values["calificacion"][spelling] == ""
+    lines = ["u,a,4.50,2024-05-01", "u,b,-1.00,2024-05-01", "u,c,-1.0,2024-05-01", "u,c,-1,2024-05-01"]
+    events, read, _ = read_file(views(tmp_path, lines), "interactions")
+    assert ([event["evento"] for event in events], len(read.refused)) == (["rate", "play", "play", "play"], 0)
+
+
+def test_a_decimal_comma_behind_the_first_rows_is_seen_before_the_scale_is_judged(tmp_path: Path) -> None:
+    header = HEADER.replace(",", ";") + ";progress"
+    lines = [f"u;m{n};4;2024-05-01;50" for n in range(2_100)] + [f"u;n{n};9,5;2024-05-01;50" for n in range(1_000)]
+    events, read, table = read_file(views(tmp_path, lines, header), "interactions")
+    assert (len(events), len(read.refused), table.mapping.file.decimal) == (3_100, 0, ",")
+    assert table.mapping.scale == (1.0, 10.0)
+    assert "numbers have a decimal comma ([file] decimal)" in table.notes
+    mixed = [*lines, "u;x;3.5;2024-05-01;50"]
+    _, read, table = read_file(views(tmp_path, mixed, header), "interactions")
+    assert (len(read.refused), table.mapping.file.decimal) == (1_000, ".")
+    columns = COLUMNS | {"porcentaje_visto": "progress"}
+    given = {"columns": columns, "file": {"decimal": "."}}
+    assert len(read_file(views(tmp_path, lines, header), "interactions", given)[1].refused) == 1_000
+    shares = [*lines, "u;x;3;2024-05-01;50.5"]
+    assert read_file(views(tmp_path, shares, header), "interactions")[2].mapping.file.decimal == "."
+
+
 def test_shares_become_percentages(tmp_path: Path) -> None:
     path = views(tmp_path, ["u,a,0.25,2024-05-01", "u,b,1,2024-05-01"], "user_id,movie_id,progress,timestamp")
     assert [event["porcentaje_visto"] for event in read_file(path, "interactions")[0]] == [25.0, 100.0]
