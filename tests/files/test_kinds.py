@@ -141,6 +141,9 @@ def test_a_damaged_archive_is_said(tmp_path: Path, cut: int) -> None:
         (b"%PDF-1.7", "a PDF document"),
         (b"SQLite format 3\0", "an SQLite database"),
         (b"PK\x03\x04damaged", "a damaged zip archive"),
+        (b"ORC\x12\x1c\x0a", "an ORC file"),
+        (bz2.compress(b""), "is empty"),
+        (b"BZh91AY&SYdamaged", "cannot be read"),
     ],
 )
 def test_other_kinds_are_named(tmp_path: Path, begin: bytes, says: str) -> None:
@@ -148,6 +151,14 @@ def test_other_kinds_are_named(tmp_path: Path, begin: bytes, says: str) -> None:
     path.write_bytes(begin)
     with pytest.raises(InputError, match=says):
         first_rows(path)
+
+
+@pytest.mark.parametrize("name", ["PK", "PK_title", "ORC", "ORCID", "BZh", "BZh9", "PAR1", "Rar!", "Obj"])
+def test_a_header_that_begins_as_an_archive_does_is_a_header(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text(f"{name},title\nm1,A\n", "utf-8")
+    rules = {"columns": {"id": name, "titulo": "title"}, "type": {"always": "movie"}}
+    assert [event["id"] for event in read_file(path, "catalogue", rules)[0]] == ["m1"]
 
 
 RECORDS = [
@@ -242,6 +253,21 @@ def test_an_array_is_read_without_copying_what_follows_each_object(tmp_path: Pat
 
         assert sum(1 for _ in records._of_array(path, Pieces())) == 100_000
     assert len(copies) < 100
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{'id': 1}\n{'id': 2}\n", "none of its first 2 rows is a JSON object with fields; row 1 is not JSON: "),
+        ("{}\n", "row 1 is an object without fields"),
+        ("[]", "is empty"),
+    ],
+)
+def test_a_file_of_no_records_quotes_its_first_row_s_fault(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "titles.jsonl"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InputError, match=says):
+        first_rows(path)
 
 
 def test_an_array_that_is_cut_off_is_said(tmp_path: Path) -> None:

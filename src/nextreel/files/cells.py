@@ -44,9 +44,7 @@ def columns_of(path: Path, file: FileFormat) -> list[str]:
         elif file.kind == "csv":
             columns = delimited_columns(path, file)
         else:
-            columns = list(
-                dict.fromkeys(name for row in islice(json_rows(path, file), SAMPLE_ROWS) for name in row.cells)
-            )
+            columns = _names_of_records(path, file)
     except READ_ERRORS as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     named = [name for name in columns if name]
@@ -61,6 +59,15 @@ def columns_of(path: Path, file: FileFormat) -> list[str]:
             f"{path}: its header is not {file.encoding}; if it is another encoding, the mapping's [file] says so"
         )
     return named
+
+
+def _names_of_records(path: Path, file: FileFormat) -> list[str]:
+    rows = list(islice(json_rows(path, file), SAMPLE_ROWS))
+    columns = list(dict.fromkeys(name for row in rows for name in row.cells))
+    if rows and not columns:
+        why = rows[0].fault or "an object without fields"
+        raise InputError(f"{path}: none of its first {len(rows):,} rows is a JSON object with fields; row 1 is {why}")
+    return columns
 
 
 def first_rows(path: Path, file: FileFormat | None = None) -> tuple[FileFormat, list[str], list[Row]]:
