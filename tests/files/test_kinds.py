@@ -97,6 +97,39 @@ def test_a_workbook_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.M
         first_rows(path)
 
 
+@pytest.mark.parametrize("place", ["cell", "cells", "attribute", "text", "before the rows", "styles"])
+def test_one_element_of_a_workbook_cannot_fill_the_memory(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbook, "_ELEMENT_MOST", 100_000)
+    monkeypatch.setattr(workbook, "_PARTS_MOST", 100_000)
+    many = "x" * 4_000_000
+    rows, strings = ROWS, STRINGS
+    if place == "cell":
+        rows += f'<row><c t="inlineStr"><is><t>{many}</t></is></c></row>'
+    elif place == "cells":
+        rows += f"<row>{'<c/>' * 300_000}</row>"
+    elif place == "attribute":
+        rows += f'<row><c r="{many}"/></row>'
+    elif place == "text":
+        strings += f"<si><t>{many}</t></si>"
+    elif place == "before the rows":
+        rows = f"{'<c/>' * 300_000}{rows}"
+    path = workbook_of(tmp_path / "bomb.xlsx", rows, strings)
+    if place == "styles":
+        with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("xl/styles.xml", "<styleSheet>" + "<xf/>" * 300_000 + "</styleSheet>")
+    rows = many = ""
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="when unpacked"):
+            list(rows_of(path, FileFormat(kind="excel")))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+
+
 def test_a_workbook_without_a_sheet_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="an Excel workbook without a sheet"):
         first_rows(zipped(tmp_path / "titles.xlsx", xl__workbook_DOT_xml="<workbook/>"))
