@@ -338,6 +338,18 @@ def test_a_file_without_times_says_so_in_its_mapping(tmp_path: Path) -> None:
     assert {event["timestamp"] for event in by_moment["2024-01-31"]} == {datetime(2024, 1, 31, tzinfo=UTC)}
 
 
+@pytest.mark.parametrize(
+    ("moment", "zone"),
+    [("0001-01-01", "+02:00"), ("9999-12-31T23:59:59", "-02:00"), ("1899-12-31", "UTC"), ("2099-01-01", "UTC")],
+)
+def test_a_constant_time_that_no_event_may_have_is_an_error(tmp_path: Path, moment: str, zone: str) -> None:
+    path = views(tmp_path, ["u,a,4"], "user_id,movie_id,rating")
+    columns = {name: column for name, column in COLUMNS.items() if name != "timestamp"}
+    rules = {"columns": columns, "constants": {"timestamp": moment}, "zone": zone}
+    with pytest.raises(InputError, match=f"constants.timestamp is '{moment}'; event times must lie between 1900"):
+        read_file(path, "interactions", rules)
+
+
 @pytest.mark.parametrize("moment", ["now", "order"])
 def test_a_file_without_times_counts_once_whenever_it_is_sent(
     tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch

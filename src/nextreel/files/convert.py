@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from nextreel.errors import InputError
 from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, latest_event_time
 from nextreel.events.contract import (
     RATING_MAX,
@@ -42,6 +43,8 @@ class RefusedError(Exception):
 class Converter:
     """Makes events of a file's rows, in the file's order.
 
+    Raises `InputError` for a constant timestamp that no event may have.
+
     ``moment`` is that of sending: titles and users without a time get it. ``n_rows`` is needed where rows are in the
     order of events and have no times.
     """
@@ -58,6 +61,7 @@ class Converter:
         self._kind, self._mapping, self._moment, self._n_rows = kind, mapping, moment, n_rows
         self._moments = MomentReader(mapping.timestamp or "iso", mapping.zone, mapping.zones)
         self._types = {_plain(text): name for name in TITLE_TYPES for text in getattr(mapping.type, name)}
+        self._constant = self._constant_time()
         self._occurrences = Occurrences()
         self._given = mapping.columns.keys() | mapping.constants.keys()
 
@@ -203,8 +207,7 @@ class Converter:
                 return self._moment, ""
             if constant == "order":
                 return self._moment - timedelta(seconds=max(0, self._n_rows - row.number)), str(row.number)
-            moment = MomentReader("iso", self._mapping.zone).read(constant)
-            return moment, moment.isoformat()
+            return self._constant, self._constant.isoformat()
         if not text:
             if self._kind == "interactions":
                 raise RefusedError(Reason.MISSING_FIELD, "timestamp is blank")
@@ -214,10 +217,29 @@ class Converter:
         except (ValueError, OverflowError, OSError) as error:
             why = f": {error}" if "[zones]" in str(error) else ""
             raise RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} is not {self._mapping.timestamp}{why}") from None
-        latest = latest_event_time(datetime.now(UTC), self._max_skew_seconds)
-        if not YEAR_MIN <= moment.year < YEAR_MAX or moment > latest:
+        if not self._is_in_bounds(moment):
             raise RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} lies too far from now")
         return moment, moment.isoformat()
+
+    def _constant_time(self) -> datetime:
+        """Return the event time that the mapping gives for all rows; the moment of sending without one."""
+        given = self._mapping.constants.get("timestamp", "now")
+        if given in ("now", "order"):
+            return self._moment
+        try:
+            moment = MomentReader("iso", self._mapping.zone).read(given)
+        except (ValueError, OverflowError):
+            moment = None
+        if moment is None or not self._is_in_bounds(moment):
+            raise InputError(
+                f"constants.timestamp is {given!r}; event times must lie between {YEAR_MIN} and {YEAR_MAX}, and at "
+                f"most {self._max_skew_seconds:g} seconds ahead of this clock: change it in the mapping"
+            )
+        return moment
+
+    def _is_in_bounds(self, moment: datetime) -> bool:
+        latest = latest_event_time(datetime.now(UTC), self._max_skew_seconds)
+        return YEAR_MIN <= moment.year < YEAR_MAX and moment <= latest
 
     def _text_of_time(self, row: Row) -> str:
         cell = self._cell("timestamp", row)
