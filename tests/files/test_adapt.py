@@ -191,8 +191,21 @@ def test_a_guess_can_be_written_down_and_read(tmp_path: Path, path: Path) -> Non
     file.write_text(as_toml(mapping, kind), "utf-8")
     again = read_mapping(file)
     assert mapping.separators.items() <= again.separators.items()
-    assert set(again.separators.values()) <= {",", *mapping.separators.values()}
+    assert set(again.separators.values()) <= {"[]", *mapping.separators.values()}
     assert Table(path, kind, again).mapping == mapping.model_copy(update={"separators": again.separators})
+
+
+def test_a_written_mapping_keeps_the_kind_that_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "titles.txt"
+    path.write_text('{"id",title\nm1,A\n', "utf-8")
+    rules = {"columns": {"id": '{"id"', "titulo": "title"}, "file": {"kind": "csv", "quote": ""}}
+    table = Table(path, "catalogue", Mapping.model_validate(rules | {"type": {"always": "movie"}}))
+    written = tmp_path / "m.toml"
+    written.write_text(as_toml(table.mapping, "catalogue", table.has_file_kind), "utf-8")
+    again = read_mapping(written)
+    assert again.file == table.mapping.file
+    assert [event["titulo"] for event in read(path, "catalogue", again)[0]] == ["A"]
+    assert "kind" not in as_toml(Table(EXAMPLES / "titles.csv", "catalogue").mapping, "catalogue")
 
 
 CELL = st.one_of(

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests.files.reading import read_file
 
+from nextreel.errors import InputError
 from nextreel.files.cells import first_rows, recognised, rows_of
 from nextreel.files.source import FileFormat
 
@@ -212,3 +213,24 @@ def test_every_line_of_any_file_is_in_a_row_or_refused(tmp_path: Path, lines: li
         if not faults:
             assert read == whole
         assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+
+
+def test_an_odd_quote_in_the_header_is_text_or_an_error_that_advises(tmp_path: Path) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text('id,"title,genres\n1,A,Drama\n', "utf-8")
+    events, read, table = read_file(path, "catalogue")
+    assert table.columns == ["id", '"title', "genres"]
+    assert [(event["id"], event["generos"]) for event in events] == [("1", ["Drama"])]
+    assert not len(read.refused)
+    for content in ('id,"title,genres\n1,A,Drama\n', 'id,"ti"tle,genres\n1,A,Drama\n'):
+        path.write_text(content, "utf-8")
+        with pytest.raises(InputError, match=r"titles.csv: the first row, .*set \[file\] quote = ''"):
+            first_rows(path, FileFormat(quote='"'))
+
+
+@pytest.mark.parametrize("length", [30, 1_100_000])
+def test_a_header_whose_quote_is_never_closed_is_an_error(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text('id,"title,genres\n' + "1,A,Drama\n" * (length // 10) + '2,"x, y",War\n', "utf-8")
+    with pytest.raises(InputError, match="the first row, which must name the columns"):
+        first_rows(path, FileFormat(quote='"'))

@@ -8,6 +8,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ import pytest
 from tests.files.reading import read_file
 
 from nextreel.errors import InputError
-from nextreel.files import workbook
+from nextreel.files import records, workbook
 from nextreel.files.adapt import Table
 from nextreel.files.cells import first_rows, rows_of
 from nextreel.files.outcome import KEPT_MOST, Occurrences, Read, digest_of
@@ -96,6 +97,39 @@ def test_a_workbook_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.M
         first_rows(path)
 
 
+@pytest.mark.parametrize("place", ["cell", "cells", "attribute", "text", "before the rows", "styles"])
+def test_one_element_of_a_workbook_cannot_fill_the_memory(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbook, "_ELEMENT_MOST", 100_000)
+    monkeypatch.setattr(workbook, "_PARTS_MOST", 100_000)
+    many = "x" * 4_000_000
+    rows, strings = ROWS, STRINGS
+    if place == "cell":
+        rows += f'<row><c t="inlineStr"><is><t>{many}</t></is></c></row>'
+    elif place == "cells":
+        rows += f"<row>{'<c/>' * 300_000}</row>"
+    elif place == "attribute":
+        rows += f'<row><c r="{many}"/></row>'
+    elif place == "text":
+        strings += f"<si><t>{many}</t></si>"
+    elif place == "before the rows":
+        rows = f"{'<c/>' * 300_000}{rows}"
+    path = workbook_of(tmp_path / "bomb.xlsx", rows, strings)
+    if place == "styles":
+        with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("xl/styles.xml", "<styleSheet>" + "<xf/>" * 300_000 + "</styleSheet>")
+    rows = many = ""
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="when unpacked"):
+            list(rows_of(path, FileFormat(kind="excel")))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+
+
 def test_a_workbook_without_a_sheet_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="an Excel workbook without a sheet"):
         first_rows(zipped(tmp_path / "titles.xlsx", xl__workbook_DOT_xml="<workbook/>"))
@@ -140,6 +174,9 @@ def test_a_damaged_archive_is_said(tmp_path: Path, cut: int) -> None:
         (b"%PDF-1.7", "a PDF document"),
         (b"SQLite format 3\0", "an SQLite database"),
         (b"PK\x03\x04damaged", "a damaged zip archive"),
+        (b"ORC\x12\x1c\x0a", "an ORC file"),
+        (bz2.compress(b""), "is empty"),
+        (b"BZh91AY&SYdamaged", "cannot be read"),
     ],
 )
 def test_other_kinds_are_named(tmp_path: Path, begin: bytes, says: str) -> None:
@@ -147,6 +184,14 @@ def test_other_kinds_are_named(tmp_path: Path, begin: bytes, says: str) -> None:
     path.write_bytes(begin)
     with pytest.raises(InputError, match=says):
         first_rows(path)
+
+
+@pytest.mark.parametrize("name", ["PK", "PK_title", "ORC", "ORCID", "BZh", "BZh9", "PAR1", "Rar!", "Obj"])
+def test_a_header_that_begins_as_an_archive_does_is_a_header(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text(f"{name},title\nm1,A\n", "utf-8")
+    rules = {"columns": {"id": name, "titulo": "title"}, "type": {"always": "movie"}}
+    assert [event["id"] for event in read_file(path, "catalogue", rules)[0]] == ["m1"]
 
 
 RECORDS = [
@@ -176,6 +221,86 @@ def test_lines_that_are_no_objects_are_refused_by_number(tmp_path: Path) -> None
     events, read, _ = read_file(path, "catalogue")
     assert [(event["id"], event.get("generos")) for event in events] == [("1", ["Drama"]), ("4", None)]
     assert [each.row for each in read.refused] == [2, 3]
+
+
+@pytest.mark.parametrize("form", ["lines", "array"])
+@pytest.mark.parametrize("depth", [990, 5_000])
+def test_an_object_nested_too_deeply_is_refused_alone(tmp_path: Path, form: str, depth: int) -> None:
+    path = tmp_path / "titles.json"
+    deep = '{"id": 2, "genres": ["]\\"", ' + "[" * depth + "]" * depth + "]}"
+    objects = ['{"id": 1}', deep, "[" * depth + "]" * depth, '{"id": 4}']
+    path.write_text(f"[{', '.join(objects)}]" if form == "array" else "\n".join(objects), "utf-8")
+    events, read, _ = read_file(path, "catalogue")
+    assert [event["id"] for event in events] == ["1", "4"]
+    assert [(each.row, each.reason) for each in read.refused] == [(2, "unreadable row"), (3, "unreadable row")]
+
+
+@pytest.mark.parametrize("form", ["lines", "parquet"])
+def test_whole_numbers_too_large_for_a_float_are_no_ids(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "views"
+    large = 2**64 + 1
+    if form == "parquet":
+        users = pa.array([float(large), 7.0], pa.float64())
+        nanos = pa.array([1.7041104e18, 1.7041104e18], pa.float64())
+        pq.write_table(pa.table({"user": users, "item": ["a", "b"], "rating": [4.0, 3.0], "time": nanos}), path)
+    else:
+        record = '{{"user": {}, "item": "a", "rating": 4, "time": 1704110400000000000, "budget": 1e20}}\n'
+        path.write_text(record.format(large) + record.format(7), "utf-8")
+    events, read, _ = read_file(path, "interactions")
+    assert [(each.row, each.reason) for each in read.refused] == [(1, "wrong type")]
+    assert [each.detail for each in read.refused] == [
+        "id_usuario: expected a string; a number this large cannot be read exactly"
+    ]
+    assert [(event["id_usuario"], event["timestamp"].year) for event in events] == [("7", 2024)]
+
+
+def test_a_large_integer_of_an_array_is_read_exactly(tmp_path: Path) -> None:
+    path = tmp_path / "titles.json"
+    path.write_text(f'[{{"id": {2**64 + 1}, "genres": [1e300, "Drama"]}}, {{"id": {2**63 + 1}}}]', "utf-8")
+    events, read, _ = read_file(path, "catalogue")
+    assert [event["id"] for event in events] == [str(2**63 + 1)]
+    assert [each.detail[:8] for each in read.refused] == ["generos:"]
+
+
+def test_an_array_is_read_without_copying_what_follows_each_object(tmp_path: Path) -> None:
+    path = tmp_path / "titles.json"
+    path.write_text("[" + ",".join(f'{{"id": {n}}}' for n in range(100_000)) + "]", "utf-8")
+    copies: list[int] = []
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __getitem__(self, key: Any) -> str:
+            copies.append(len(self))
+            return Counted(super().__getitem__(key))
+
+        def lstrip(self, *args: Any) -> str:
+            copies.append(len(self))
+            return Counted(super().lstrip(*args))
+
+    with path.open(encoding="utf-8") as text:
+
+        class Pieces:
+            def read(self, size: int) -> str:
+                return Counted(text.read(size))
+
+        assert sum(1 for _ in records._of_array(path, Pieces())) == 100_000
+    assert len(copies) < 100
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{'id': 1}\n{'id': 2}\n", "none of its first 2 rows is a JSON object with fields; row 1 is not JSON: "),
+        ("{}\n", "row 1 is an object without fields"),
+        ("[]", "is empty"),
+    ],
+)
+def test_a_file_of_no_records_quotes_its_first_row_s_fault(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "titles.jsonl"
+    path.write_text(text, "utf-8")
+    with pytest.raises(InputError, match=says):
+        first_rows(path)
 
 
 def test_an_array_that_is_cut_off_is_said(tmp_path: Path) -> None:
@@ -242,3 +367,34 @@ def test_a_scale_that_has_minus_one_keeps_it(tmp_path: Path) -> None:
     columns = {"id_usuario": "user", "id_contenido": "film", "calificacion": "stars", "timestamp": "when"}
     events, _, _ = read_file(path, "interactions", {"columns": columns, "scale": [-1, 4]})
     assert [event["calificacion"] for event in events] == [0.5, 5.0]
+
+
+@pytest.mark.parametrize("form", ["array", "workbook", "list in a cell", "undecodable array"])
+def test_a_row_with_a_lone_surrogate_is_refused_alone(tmp_path: Path, form: str) -> None:
+    path = tmp_path / ("titles.xlsx" if form == "workbook" else "titles")
+    if form == "workbook":
+        texts = ["id", "title", "1", "x_xD83D_", "2", "good"]
+        strings = "".join(f"<si><t>{text}</t></si>" for text in texts)
+        cells = [f'<c t="s"><v>{n}</v></c>' for n in range(6)]
+        workbook_of(path, "".join(f"<row>{cells[n]}{cells[n + 1]}</row>" for n in (0, 2, 4)), strings)
+    elif form == "list in a cell":
+        path.write_text("id,genres\n1,\"['x\\ud83d']\"\n2,Drama\n", "utf-8")
+    elif form == "array":
+        path.write_text(r'[{"id": 1, "title": "x\ud83d"}, {"id": 2}, {"id": 3, "\ud83d": 1}, {"id": "\ud83d"}]')
+    else:
+        path.write_bytes('[{"id": 1, "title": "é"}, {"id": 2}]'.encode("latin-1"))
+    events, read, table = read_file(path, "catalogue")
+    assert [event["id"] for event in events] == ["2"]
+    assert {each.reason for each in read.refused} == {"unreadable row"}
+    assert [each.row for each in read.refused] == ([1, 3, 4] if form == "array" else [1])
+    assert all("lone surrogate U+D" in each.detail for each in read.refused)
+    json.dumps([table.columns, [each.detail for each in read.refused]], ensure_ascii=False).encode()
+
+
+def test_an_interaction_with_a_lone_surrogate_is_refused_before_its_id_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "views.json"
+    record = r'{"user": "%s", "item": "m", "rating": 4, "time": "2024-05-01"}'
+    path.write_text("[" + record % "a" + "," + record % r"x\udc00" + "," + record % r"\ud83d\ude00" + "]")
+    events, read, _ = read_file(path, "interactions")
+    assert [event["id_usuario"] for event in events] == ["a", "\U0001f600"]
+    assert [(each.row, each.reason) for each in read.refused] == [(2, "unreadable row")]

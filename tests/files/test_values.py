@@ -12,7 +12,7 @@ from tests.files.reading import MOMENT, read_file
 from nextreel.errors import InputError
 from nextreel.files.adapt import Table
 from nextreel.files.lists import in_brackets, separator_of
-from nextreel.files.mapping import Mapping
+from nextreel.files.mapping import Mapping, as_toml, read_mapping
 from nextreel.files.moments import MomentReader, forms_of
 from nextreel.files.numbers import Survey, decimal_of, number_of, rating_on
 from nextreel.files.outcome import Read
@@ -59,6 +59,10 @@ def test_lists_in_brackets(text: str, expected: list[str] | None) -> None:
         (["Action &amp; War, Drama"], ","),
         (["Drama, War"], ","),
         (["['a']", "[]"], "[]"),
+        (["Drama, Comedy"] * 100 + ["Action|War"], ","),
+        (["Drama|Comedy"] * 100 + ["Action, War", "Action; War", "[]", "['Drama']"], "|"),
+        (["Drama;Comedy"] * 100 + ["Action|War", "[]"], ";"),
+        (["Drama", "['Drama', 'War']", "War, Action"], "[]"),
         ([], ","),
     ],
 )
@@ -72,6 +76,27 @@ def test_separators_of_a_mapping_have_the_last_word(tmp_path: Path) -> None:
     rules: dict[str, Any] = {"columns": {"id": "id", "generos": "genres"}, "type": {"always": "movie"}}
     assert read_file(path, "catalogue", rules)[0][0]["generos"] == ["Drama", "War"]
     assert read_file(path, "catalogue", rules | {"separators": {"generos": ","}})[0][0]["generos"] == ["Drama|War"]
+
+
+@pytest.mark.parametrize("mark", [", ", "|", ";"])
+def test_one_cell_of_another_shape_does_not_divide_a_column(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "titles.tsv"
+    odd = "Action|War" if mark == ", " else "[]"
+    cells = [f"Drama{mark}Comedy"] * 100 + [odd, "['Drama', 'War']"]
+    path.write_text("id\tgenres\n" + "".join(f"{n}\t{cell}\n" for n, cell in enumerate(cells)), "utf-8")
+    events, _, table = read_file(path, "catalogue")
+    genres = [event.get("generos") for event in events]
+    assert genres[:100] == [["Drama", "Comedy"]] * 100
+    assert genres[100:] == [["Action|War"] if mark == ", " else None, ["Drama", "War"]]
+    written = tmp_path / "m.toml"
+    written.write_text(as_toml(table.mapping, "catalogue"), "utf-8")
+    again = [event for _, batch in Table(path, "catalogue", read_mapping(written)).events(Read()) for event in
+             batch.column("generos").to_pylist()]  # fmt: skip
+    assert again == genres
+
+
+def test_a_cell_nested_too_deeply_is_no_list() -> None:
+    assert in_brackets("[" + "[" * 990 + "]" * 990 + "]") is None
 
 
 def test_seasons_and_age_ratings_as_justwatch_has_them(tmp_path: Path) -> None:
@@ -179,6 +204,35 @@ def test_minus_one_is_no_rating_unless_the_mapping_says_so(tmp_path: Path) -> No
     assert [each.row for each in read_file(path, "interactions", own)[1].refused] == [2]
 
 
+@pytest.mark.parametrize("spelling", ["-1,0", "-1,00", "-1"])
+def test_minus_one_is_no_rating_however_it_is_written(tmp_path: Path, spelling: str) -> None:
+    lines = ["u;a;4,5;2024-05-01", f"u;b;{spelling};2024-05-01", "u;c;3,0;2024-05-01"]
+    events, read, table = read_file(views(tmp_path, lines, HEADER.replace(",", ";")), "interactions")
+    assert [(e["evento"], e.get("calificacion")) for e in events] == [("rate", 4.5), ("play", None), ("rate", 3.0)]
+    assert not len(read.refused)
+    assert table.mapping.values["calificacion"][spelling] == ""
+    lines = ["u,a,4.50,2024-05-01", "u,b,-1.00,2024-05-01", "u,c,-1.0,2024-05-01", "u,c,-1,2024-05-01"]
+    events, read, _ = read_file(views(tmp_path, lines), "interactions")
+    assert ([event["evento"] for event in events], len(read.refused)) == (["rate", "play", "play", "play"], 0)
+
+
+def test_a_decimal_comma_behind_the_first_rows_is_seen_before_the_scale_is_judged(tmp_path: Path) -> None:
+    header = HEADER.replace(",", ";") + ";progress"
+    lines = [f"u;m{n};4;2024-05-01;50" for n in range(2_100)] + [f"u;n{n};9,5;2024-05-01;50" for n in range(1_000)]
+    events, read, table = read_file(views(tmp_path, lines, header), "interactions")
+    assert (len(events), len(read.refused), table.mapping.file.decimal) == (3_100, 0, ",")
+    assert table.mapping.scale == (1.0, 10.0)
+    assert "numbers have a decimal comma ([file] decimal)" in table.notes
+    mixed = [*lines, "u;x;3.5;2024-05-01;50"]
+    _, read, table = read_file(views(tmp_path, mixed, header), "interactions")
+    assert (len(read.refused), table.mapping.file.decimal) == (1_000, ".")
+    columns = COLUMNS | {"porcentaje_visto": "progress"}
+    given = {"columns": columns, "file": {"decimal": "."}}
+    assert len(read_file(views(tmp_path, lines, header), "interactions", given)[1].refused) == 1_000
+    shares = [*lines, "u;x;3;2024-05-01;50.5"]
+    assert read_file(views(tmp_path, shares, header), "interactions")[2].mapping.file.decimal == "."
+
+
 def test_shares_become_percentages(tmp_path: Path) -> None:
     path = views(tmp_path, ["u,a,0.25,2024-05-01", "u,b,1,2024-05-01"], "user_id,movie_id,progress,timestamp")
     assert [event["porcentaje_visto"] for event in read_file(path, "interactions")[0]] == [25.0, 100.0]
@@ -234,11 +288,34 @@ def test_a_zone_that_is_not_known_is_refused_until_it_is_said(tmp_path: Path) ->
         (["10/Oct/2000:13:55:36 -0700"], ["%d/%b/%Y:%H:%M:%S %z"]),
         (["2024-05-01"], ["iso"]),
         (["1704110400000"], ["milliseconds"]),
+        ([*(str(1704110400 + n) for n in range(50)), "0"], ["seconds"]),
+        ([*(str(1704110400 + n) for n in range(50)), "yesterday", "1704110400000"], ["seconds"]),
+        (["0", "1.7041104e9"], ["seconds"]),
+        (["1.7041104E+12", "1704110400000.5"], ["milliseconds"]),
+        (["0"], []),
+        (["20240501"], ["iso"]),
+        (["1704110400", "1704110400000"], []),
         (["soon"], []),
     ],
 )
 def test_forms_of_moments(cells: list[str], expected: list[str]) -> None:
     assert forms_of(cells) == expected
+
+
+def test_an_odd_moment_among_counts_of_seconds_is_refused_alone(tmp_path: Path) -> None:
+    lines = [f"u,m{n},4,{1704110400 + n}" for n in range(60)]
+    path = views(tmp_path, [*lines, "u,x,4,0", "u,y,4,1.7041104e9", "u,z,4,yesterday", "u,w,4,1704110400.5"])
+    events, read, _ = read_file(path, "interactions")
+    assert [(each.row, each.reason) for each in read.refused] == [(63, "bad timestamp")]
+    assert events[60]["timestamp"].year == 1970
+    assert events[61]["timestamp"] == datetime.fromtimestamp(1704110400, UTC)
+    assert events[62]["timestamp"].microsecond == 500_000
+
+
+def test_forms_that_read_every_moment_alike_are_not_asked_for(tmp_path: Path) -> None:
+    path = views(tmp_path, ["u\ta\t4\tMay 01, 2024", "u\tb\t4\tMay 30, 2024"], HEADER.replace(",", "\t"))
+    events, _, _ = read_file(path, "interactions")
+    assert [event["timestamp"].day for event in events] == [1, 30]
 
 
 def test_days_that_may_be_months_are_asked_for(tmp_path: Path) -> None:
@@ -259,6 +336,18 @@ def test_a_file_without_times_says_so_in_its_mapping(tmp_path: Path) -> None:
     seconds = [MOMENT - event["timestamp"] for event in by_moment["order"]]
     assert seconds == [timedelta(seconds=2), timedelta(seconds=1), timedelta(0)]
     assert {event["timestamp"] for event in by_moment["2024-01-31"]} == {datetime(2024, 1, 31, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone"),
+    [("0001-01-01", "+02:00"), ("9999-12-31T23:59:59", "-02:00"), ("1899-12-31", "UTC"), ("2099-01-01", "UTC")],
+)
+def test_a_constant_time_that_no_event_may_have_is_an_error(tmp_path: Path, moment: str, zone: str) -> None:
+    path = views(tmp_path, ["u,a,4"], "user_id,movie_id,rating")
+    columns = {name: column for name, column in COLUMNS.items() if name != "timestamp"}
+    rules = {"columns": columns, "constants": {"timestamp": moment}, "zone": zone}
+    with pytest.raises(InputError, match=f"constants.timestamp is '{moment}'; event times must lie between 1900"):
+        read_file(path, "interactions", rules)
 
 
 @pytest.mark.parametrize("moment", ["now", "order"])

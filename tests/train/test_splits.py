@@ -165,6 +165,16 @@ def test_no_ratings(kind: str) -> None:
     assert (len(found.train), len(found.test)) == (0, 0)
 
 
+@pytest.mark.parametrize("kind", ["random", "last", "time"])
+def test_nothing_is_held_out_where_no_title_is_described(kind: str) -> None:
+    data = replace(dataset(table(BY_TIME)), described=np.zeros(4, np.bool_))
+    parts = hold_out(data, settings(kind))
+    assert (len(parts.train), len(parts.test)) == (len(BY_TIME), 0)
+    assert parts.protocol["split"] == kind
+    since = hold_out(data, settings("time", since=START))
+    assert (len(since.train), len(since.test)) == (len(BY_TIME), 0)
+
+
 @pytest.mark.parametrize("kind", ["last", "time"])
 def test_times_that_are_not_known(kind: str) -> None:
     with pytest.raises(ModelError, match=f"no time, and evaluation.split is '{kind}'; only 'random'"):

@@ -161,7 +161,7 @@ def check(
 
     with _new(write, "--write") as lines:
         table, read = _table(file, kind, mapping, load(), catalogue), Read()
-        lines.write(as_toml(table.mapping, kind))
+        lines.write(as_toml(table.mapping, kind, table.has_file_kind))
     with status_line(f"reading {file}"):
         examples = _judged(table, read, load().contract.max_clock_skew_seconds)
     if as_json:

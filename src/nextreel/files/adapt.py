@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from nextreel.files.cells import first_rows, nested, rows_of
 from nextreel.files.convert import Converter, RefusedError
 from nextreel.files.guess import completed, format_notes, guess_columns, header_advice
 from nextreel.files.mapping import TYPES, Kind, Mapping
-from nextreel.files.numbers import Survey, number_of
+from nextreel.files.numbers import DecimalMarks, Survey, number_of
 from nextreel.files.outcome import Read, Refused
 from nextreel.files.source import FileFormat
 
@@ -30,10 +30,10 @@ _UNDESCRIBED_KEPT = 10_000
 class Table:
     """A file and its mapping, completed by what the file's first rows suggest; guessed whole where it is None.
 
-    ``moment`` is the event time of titles and users whose file has none. ``notes`` say what was guessed. ``described``
-    are ids of titles that are known: interactions of others are counted. Events that lie more than
-    ``max_skew_seconds`` ahead are refused. Raises `InputError` where the mapping names a column that the file does not
-    have, or too little can be guessed.
+    ``moment`` is the event time of titles and users whose file has none. ``notes`` say what was guessed;
+    ``has_file_kind`` says whether the mapping gives the file's kind. ``described`` are ids of titles that are known:
+    interactions of others are counted. Events that lie more than ``max_skew_seconds`` ahead are refused. Raises
+    `InputError` where the mapping names a column that the file does not have, or too little can be guessed.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Table:
         said = mapping.file if mapping else FileFormat()
         file, self.columns, rows = first_rows(path, said)
         self.notes = format_notes(said, file)
+        self.has_file_kind = said.kind is not None
         if mapping is None:
             mapping, notes = guess_columns(file, self.columns, rows, kind)
             self.notes += notes
@@ -62,6 +63,7 @@ class Table:
             raise InputError(
                 f"{path}: the column {cells}, has cells within cells; make texts, or lists of texts, of them"
             )
+        self._decimal_is_guessed = mapping.file.decimal is None
         self.mapping, notes = completed(mapping, rows)
         self.notes += notes
         if kind == "interactions" and not {"timestamp"} & (mapping.columns.keys() | mapping.constants.keys()):
@@ -112,16 +114,12 @@ class Table:
         judges_scale = "calificacion" in self.mapping.columns
         if not judges_scale and self.mapping.constants.get("timestamp") != "order":
             return
-        survey, converter = Survey(), self._converter()
-        for row in rows_of(self.path, self.mapping.file):
-            self._n_rows += 1
-            if judges_scale and not row.fault and self.mapping.scale != "thumbs":
-                text = converter.text_of("calificacion", row)
-                survey.add(number_of(text, self.mapping.file.decimal) if text else float("nan"))
+        survey = self._survey_ratings(judges_scale and self.mapping.scale != "thumbs")
         is_on_scale = isinstance(self.mapping.scale, tuple) and self.mapping.scale[0] <= -1
-        own_rule = {"-1", "-1.0"} & self.mapping.values.get("calificacion", {}).keys()
+        given = self.mapping.values.get("calificacion", {})
+        own_rule = any(number_of(text, self.mapping.file.decimal) == -1 for text in given)
         if survey.has_minus_one and not is_on_scale and not own_rule:
-            own = {"-1": "", "-1.0": ""} | self.mapping.values.get("calificacion", {})
+            own = dict.fromkeys(("-1", "-1.0", *sorted(survey.minus_ones)), "") | given
             self._update(values=self.mapping.values | {"calificacion": own})
             self.notes.append(
                 f"calificacion: -1, {survey.counts[-1.0]:,} times, is no rating ([values.calificacion]); such rows are "
@@ -133,6 +131,33 @@ class Table:
                 f"calificacion: ratings from {survey.low:g} to {survey.high:g} are on a scale from {scale[0]:g} to "
                 f"{scale[1]:g}, which becomes 0.5 to 5 (scale = [{scale[0]:g}, {scale[1]:g}])"
             )
+
+    def _survey_ratings(self, judges_scale: bool) -> Survey:
+        """Count all rows, and return what their ratings are like.
+
+        Where the decimal mark was guessed as a point, all numbers decide it: commas may come after the first rows.
+        """
+        by_mark: dict[Literal[".", ","] | None, Survey] = {self.mapping.file.decimal: Survey()}
+        if self._decimal_is_guessed:
+            by_mark.setdefault(",", Survey())
+        marks, converter = DecimalMarks(), self._converter()
+        numbers = [name for name in ("calificacion", "porcentaje_visto") if name in self.mapping.columns]
+        n_rows = 0
+        for row in rows_of(self.path, self.mapping.file):
+            n_rows += 1
+            if row.fault or not judges_scale:
+                continue
+            for name in numbers if self._decimal_is_guessed else numbers[:1]:
+                text = converter.text_of(name, row)
+                marks.add(text)
+                if name == "calificacion" and text:
+                    for mark, survey in by_mark.items():
+                        survey.add(number_of(text, mark), text)
+        self._n_rows = n_rows
+        if self._decimal_is_guessed and self.mapping.file.decimal != "," and marks.is_comma:
+            self._update(file=self.mapping.file.model_copy(update={"decimal": ","}))
+            self.notes.append("numbers have a decimal comma ([file] decimal)")
+        return by_mark[self.mapping.file.decimal]
 
     def _survey_ids(self) -> None:
         """Find ids that repeat by 8 bytes a row, as a catalogue may have millions: only those are kept as texts."""

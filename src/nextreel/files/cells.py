@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from nextreel.errors import InputError
 from nextreel.files.delimited import delimited_columns, delimited_rows, has_strays
 from nextreel.files.dialect import recognised_dialect
-from nextreel.files.records import NAME_KEYS, cell_of, json_rows
-from nextreel.files.source import READ_ERRORS, FileFormat, Row, encoding_of, kind_of
+from nextreel.files.records import NAME_KEYS, json_rows, row_of
+from nextreel.files.source import READ_ERRORS, FileFormat, Row, encoding_of, kind_of, surrogate_of
 from nextreel.files.workbook import sheet_columns, sheet_rows
 
 #: Rows from which a mapping is guessed.
@@ -44,9 +44,7 @@ def columns_of(path: Path, file: FileFormat) -> list[str]:
         elif file.kind == "csv":
             columns = delimited_columns(path, file)
         else:
-            columns = list(
-                dict.fromkeys(name for row in islice(json_rows(path, file), SAMPLE_ROWS) for name in row.cells)
-            )
+            columns = _names_of_records(path, file)
     except READ_ERRORS as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     named = [name for name in columns if name]
@@ -54,11 +52,22 @@ def columns_of(path: Path, file: FileFormat) -> list[str]:
         raise InputError(f"{path} is empty: its first row must name the columns")
     if twice := next((name for name in named if named.count(name) > 1), None):
         raise InputError(f"{path} has two columns {twice!r}; {_NO_HEADER}")
+    if file.kind != "csv" and (name := next(filter(surrogate_of, named), None)):
+        raise InputError(f"{path}: the column name {name!r} holds a lone surrogate, which UTF-8 cannot encode")
     if any(map(has_strays, named)):
         raise InputError(
             f"{path}: its header is not {file.encoding}; if it is another encoding, the mapping's [file] says so"
         )
     return named
+
+
+def _names_of_records(path: Path, file: FileFormat) -> list[str]:
+    rows = list(islice(json_rows(path, file), SAMPLE_ROWS))
+    columns = list(dict.fromkeys(name for row in rows for name in row.cells))
+    if rows and not columns:
+        why = rows[0].fault or "an object without fields"
+        raise InputError(f"{path}: none of its first {len(rows):,} rows is a JSON object with fields; row 1 is {why}")
+    return columns
 
 
 def first_rows(path: Path, file: FileFormat | None = None) -> tuple[FileFormat, list[str], list[Row]]:
@@ -117,6 +126,6 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
             for batch in parquet.iter_batches(10_000):
                 for cells in batch.to_pylist():
                     number += 1
-                    yield Row(number, {name: cell_of(value) for name, value in cells.items()})
+                    yield row_of(number, cells)
     except (OSError, pa.ArrowException, ValueError, OverflowError, LookupError) as error:  # times that Python lacks
         raise InputError(f"{path} cannot be read after row {number:,}: {error}") from None

@@ -2,9 +2,11 @@
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from nextreel.errors import InputError
 from nextreel.events.arrival import MAX_CLOCK_SKEW_SECONDS, latest_event_time
 from nextreel.events.contract import (
     RATING_MAX,
@@ -23,7 +25,7 @@ from nextreel.files.mapping import TYPES, Kind, Mapping
 from nextreel.files.moments import MomentReader
 from nextreel.files.numbers import number_of, onto, rating_on
 from nextreel.files.outcome import LeftOut, Occurrences, Read, digest_of
-from nextreel.files.source import Cell, Row
+from nextreel.files.source import Cell, Row, surrogate_of
 
 _YEAR = re.compile(r"(?<!\d)((?:18|19|20)\d)\d(?!\d)")
 _FIELDS = {event_type: fields_of(event_type) for kinds in TYPES.values() for event_type in kinds}
@@ -41,6 +43,8 @@ class RefusedError(Exception):
 class Converter:
     """Makes events of a file's rows, in the file's order.
 
+    Raises `InputError` for a constant timestamp that no event may have.
+
     ``moment`` is that of sending: titles and users without a time get it. ``n_rows`` is needed where rows are in the
     order of events and have no times.
     """
@@ -57,6 +61,7 @@ class Converter:
         self._kind, self._mapping, self._moment, self._n_rows = kind, mapping, moment, n_rows
         self._moments = MomentReader(mapping.timestamp or "iso", mapping.zone, mapping.zones)
         self._types = {_plain(text): name for name in TITLE_TYPES for text in getattr(mapping.type, name)}
+        self._constant = self._constant_time()
         self._occurrences = Occurrences()
         self._given = mapping.columns.keys() | mapping.constants.keys()
 
@@ -64,11 +69,16 @@ class Converter:
         """Return a row's type and event, and count in ``read`` cells that no rule reads. Raises `RefusedError`."""
         if row.fault:
             raise RefusedError("unreadable row", row.fault)
+        self._refuse_surrogates(row)
         event_type = self._type(row)
         event: dict[str, Any] = {"type": event_type}
         for each in _FIELDS[event_type]:
             if each.name in ("type", "timestamp") or each.name not in self._given:
                 continue
+            if row.inexact and each.kind != "number" and self._mapping.columns.get(each.name) in row.inexact:
+                raise RefusedError(
+                    Reason.WRONG_TYPE, f"{each.name}: expected a string; a number this large cannot be read exactly"
+                )
             if each.kind == "strings":
                 event[each.name] = self._several(each.name, row)
             elif (text := self._one(each.name, row, read)) is not None:
@@ -76,6 +86,8 @@ class Converter:
             value = event.get(each.name)
             if isinstance(value, str | list) and (fault := value_fault(each, value)):
                 raise RefusedError(*fault)
+            if isinstance(value, list):  # a list in brackets may escape what the cell does not show
+                _refuse_surrogate(each.name, value)
         event["timestamp"], said = self._time(row)
         if event_type == "interaction":
             self._complete(event, said, read)
@@ -89,6 +101,12 @@ class Converter:
         if self._mapping.is_blank(name, text):
             return ""
         return self._exchanged(name, self._taken(name, text))
+
+    def _refuse_surrogates(self, row: Row) -> None:
+        for column in self._mapping.columns.values():
+            cell = row.cells.get(column)
+            if cell:
+                _refuse_surrogate(column, [cell] if isinstance(cell, str) else cell)
 
     def _type(self, row: Row) -> EventType:
         if self._kind != "catalogue":
@@ -150,11 +168,14 @@ class Converter:
 
     def _divided(self, name: str, text: str) -> list[str]:
         separator = self._mapping.separators.get(name)
-        if separator == BRACKETS or (separator is None and name not in self._mapping.patterns):
+        if separator is None:
+            separator = "," if name in self._mapping.patterns else BRACKETS
+        if separator.startswith(BRACKETS):
             parts = in_brackets(text)
             if parts is not None:
                 return parts
-        return self._taken(name, text).split(separator if separator and separator != BRACKETS else ",")
+            separator = separator.removeprefix(BRACKETS) or ","
+        return self._taken(name, text).split(separator)
 
     def _number(self, name: str, text: str) -> float:
         mapping = self._mapping
@@ -186,8 +207,7 @@ class Converter:
                 return self._moment, ""
             if constant == "order":
                 return self._moment - timedelta(seconds=max(0, self._n_rows - row.number)), str(row.number)
-            moment = MomentReader("iso", self._mapping.zone).read(constant)
-            return moment, moment.isoformat()
+            return self._constant, self._constant.isoformat()
         if not text:
             if self._kind == "interactions":
                 raise RefusedError(Reason.MISSING_FIELD, "timestamp is blank")
@@ -197,10 +217,29 @@ class Converter:
         except (ValueError, OverflowError, OSError) as error:
             why = f": {error}" if "[zones]" in str(error) else ""
             raise RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} is not {self._mapping.timestamp}{why}") from None
-        latest = latest_event_time(datetime.now(UTC), self._max_skew_seconds)
-        if not YEAR_MIN <= moment.year < YEAR_MAX or moment > latest:
+        if not self._is_in_bounds(moment):
             raise RefusedError(Reason.BAD_TIMESTAMP, f"{text!r} lies too far from now")
         return moment, moment.isoformat()
+
+    def _constant_time(self) -> datetime:
+        """Return the event time that the mapping gives for all rows; the moment of sending without one."""
+        given = self._mapping.constants.get("timestamp", "now")
+        if given in ("now", "order"):
+            return self._moment
+        try:
+            moment = MomentReader("iso", self._mapping.zone).read(given)
+        except (ValueError, OverflowError):
+            moment = None
+        if moment is None or not self._is_in_bounds(moment):
+            raise InputError(
+                f"constants.timestamp is {given!r}; event times must lie between {YEAR_MIN} and {YEAR_MAX}, and at "
+                f"most {self._max_skew_seconds:g} seconds ahead of this clock: change it in the mapping"
+            )
+        return moment
+
+    def _is_in_bounds(self, moment: datetime) -> bool:
+        latest = latest_event_time(datetime.now(UTC), self._max_skew_seconds)
+        return YEAR_MIN <= moment.year < YEAR_MAX and moment <= latest
 
     def _text_of_time(self, row: Row) -> str:
         cell = self._cell("timestamp", row)
@@ -228,6 +267,14 @@ class Converter:
                 read.repeated += 1
                 digest = digest_of([*said, str(occurrence)])
             event["id"] = digest.hex()[:24]
+
+
+def _refuse_surrogate(name: str, texts: Sequence[str]) -> None:
+    for text in texts:
+        if surrogate := surrogate_of(text):
+            raise RefusedError(
+                "unreadable row", f"{name!r} holds the lone surrogate {surrogate}, which UTF-8 cannot encode"
+            )
 
 
 def _plain(text: str) -> str:

@@ -33,7 +33,7 @@ def delimited_columns(path: Path, file: FileFormat) -> list[str]:
     """Return the header's names, stripped, "" for a column without one; or "1", "2" … where there is no header."""
     with opened_text(path, file.encoding or "utf-8", _newline(path, file)) as text:
         lines = _Lines(text)
-        header = _header(lines, file)
+        header = _header(path, lines, file)
     if not file.header:
         return [str(place) for place in range(1, len(header) + 1)]
     return header
@@ -45,7 +45,7 @@ def delimited_rows(path: Path, file: FileFormat, columns: list[str]) -> Iterator
         with opened_text(path, file.encoding or "utf-8", _newline(path, file)) as text:
             lines = _Lines(text)
             if file.header:
-                _header(lines, file)
+                _header(path, lines, file)
             yield from _Reader(path, file, columns, lines).rows()
     except UnicodeError as error:
         raise InputError(f"{path} is not {file.encoding}: {error}") from None
@@ -57,12 +57,15 @@ def sample_rows(path: Path, sample: str, is_cut: bool, file: FileFormat) -> tupl
     """Return the header and the rows of a text, read as ``delimited_rows`` would; a quoted cell may be cut."""
     newline = "\n" if not file.quote and "\n" in sample else ""
     lines = _Lines(StringIO(sample, newline=newline))
-    header = _header(lines, file)
+    header = _header(path, lines, file)
     return header, list(_Reader(path, file, header, lines, is_cut).rows())
 
 
-def _header(lines: "_Lines", file: FileFormat) -> list[str]:
-    """Read lines up to the first row that is not blank; without a header it stays to be read."""
+def _header(path: Path, lines: "_Lines", file: FileFormat) -> list[str]:
+    """Read lines up to the first row that is not blank; without a header it stays to be read.
+
+    Raises `InputError` for a row whose quotes do not parse.
+    """
     csv.field_size_limit(_CELL_MOST)
     while True:
         lines.begin()
@@ -70,6 +73,8 @@ def _header(lines: "_Lines", file: FileFormat) -> list[str]:
             cells = next(_parsed(lines, file))
         except StopIteration:
             return []
+        except csv.Error as error:
+            raise InputError(f"{path}: the first row, which must name the columns: {error}; {_QUOTES_ADVICE}") from None
         if any(cell.strip() for cell in cells) and not SEPARATOR_LINE.fullmatch(lines.taken[0].lstrip("\ufeff")):
             if not file.header:
                 lines.put_back(0)

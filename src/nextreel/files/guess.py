@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from nextreel.errors import InputError
 from nextreel.events.contract import FIELDS
 from nextreel.files.lists import BRACKETS, separator_of
 from nextreel.files.mapping import BLANK_WORDS, NAME_FIELDS, Kind, Mapping, TypeRule
-from nextreel.files.moments import forms_of
+from nextreel.files.moments import MomentReader, forms_of
 from nextreel.files.numbers import are_thumbs, decimal_of, number_of
 from nextreel.files.source import FileFormat, Row
 
@@ -140,7 +141,8 @@ def completed(mapping: Mapping, rows: Sequence[Row]) -> tuple[Mapping, list[str]
     notes += [f"{f}: whole numbers are written as {_float(cells[f])!r}; '.0' is left out ([patterns])" for f in whole]
     blanks, words = _blanks(mapping, rows)
     notes += words
-    changes["separators"] = separators | mapping.separators
+    guessed = {field: mark if mark == BRACKETS else BRACKETS + mark for field, mark in separators.items()}
+    changes["separators"] = guessed | mapping.separators
     changes["patterns"] = dict.fromkeys(whole, _WHOLE_PATTERN) | mapping.patterns
     changes["blanks"] = blanks | mapping.blanks
     return mapping.model_copy(update=changes), notes
@@ -209,12 +211,24 @@ def _form(moments: Sequence[str]) -> str:
     """Return how moments are written; "iso" where nothing fits them."""
     distinct = list(dict.fromkeys(moments))[:_MOMENTS]
     forms = forms_of(distinct)
-    if len(forms) > 1:
+    if len(forms) > 1 and _disagree([MomentReader(form) for form in forms], distinct):
         raise InputError(
             f"moments as {distinct[0]!r} fit {' and '.join(map(repr, forms[:3]))}: say which in the mapping, as "
             f"timestamp = {forms[0]!r}"
         )
     return forms[0] if forms else "iso"
+
+
+def _disagree(readers: Sequence[MomentReader], moments: Sequence[str]) -> bool:
+    """Tell whether two readers read some cell as different moments."""
+    for text in moments:
+        read = set()
+        for reader in readers:
+            with suppress(ValueError, OverflowError, OSError):
+                read.add(reader.read(text))
+        if len(read) > 1:
+            return True
+    return False
 
 
 def _blanks(mapping: Mapping, rows: Sequence[Row]) -> tuple[dict[str, list[str]], list[str]]:

@@ -11,6 +11,7 @@ import orjson
 from nextreel.files.records import name_of
 
 #: A separator of the mapping that means: a list in brackets.
+#: Followed by another one, as "[]|": a list in brackets, or else one that is divided at that.
 BRACKETS = "[]"
 #: A cell is not parsed beyond.
 _PARSED_MOST = 200_000
@@ -20,14 +21,14 @@ _ENTITY = re.compile(r"&#?\w{1,8};")
 
 
 def separator_of(cells: Iterable[str]) -> str:
-    """Return what divides the lists of a column: `BRACKETS`, "|", ";" or ","."""
+    """Return what divides the lists of most cells of a column: `BRACKETS`, "|", ";" or ","."""
     texts = [cell.strip() for cell in cells if cell.strip()]
-    if texts and any(len(text) > 1 and in_brackets(text) is not None for text in texts):
+    plain = [_ENTITY.sub("", text) for text in texts if in_brackets(text) is None]
+    n_in_brackets, n_divided = len(texts) - len(plain), sum(any(mark in text for mark in "|;,") for text in plain)
+    if n_in_brackets and n_in_brackets >= n_divided:
         return BRACKETS
-    pipes = sum("|" in text for text in texts)
-    plain = [_ENTITY.sub("", text) for text in texts]
-    semicolons, commas = (sum(mark in text for text in plain) for mark in ";,")
-    if pipes:
+    pipes, semicolons, commas = (sum(mark in text for text in plain) for mark in "|;,")
+    if pipes and pipes >= max(semicolons, commas):
         return "|"
     return ";" if semicolons > commas else ","
 
@@ -55,7 +56,10 @@ def in_brackets(text: str) -> list[str] | None:
         value = sorted(map(str, value))
     if not isinstance(value, list | tuple):
         return None
-    return [name for each in value if (name := name_of(each)) is not None]
+    try:
+        return [name for each in value if (name := name_of(each)) is not None]
+    except RecursionError:
+        return None
 
 
 def _bare(text: str) -> list[str] | None:

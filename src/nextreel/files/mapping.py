@@ -148,8 +148,8 @@ def read_mapping(path: Path) -> Mapping:
         raise InputError("\n".join([f"the mapping {path} is wrong:", *lines])) from None
 
 
-def as_toml(mapping: Mapping, kind: Kind) -> str:
-    """Return a mapping as its file has it, to be changed by hand."""
+def as_toml(mapping: Mapping, kind: Kind, has_file_kind: bool = False) -> str:
+    """Return a mapping as its file has it, to be changed by hand; with the file's kind if ``has_file_kind``."""
     used = {field.name for event_type in TYPES[kind] for field in fields_of(event_type)}
     lines = ["# Fields of the contract and the file's columns. docs/data.md says what else there may be."]
     lines += (
@@ -160,7 +160,7 @@ def as_toml(mapping: Mapping, kind: Kind) -> str:
         if scale is not None:
             lines.append(f"{name} = {_quoted(scale) if isinstance(scale, str) else f'[{scale[0]!r}, {scale[1]!r}]'}")
     lines += [f"blank = {_list(mapping.blank)}"] if mapping.blank is not None else []
-    lines += _file_section(mapping.file)
+    lines += _file_section(mapping.file, has_file_kind)
     lines += ["", "[columns]", *(f"{field} = {_quoted(column)}" for field, column in mapping.columns.items())]
     free = sorted(used - mapping.columns.keys() - mapping.constants.keys() - {"type"})
     lines += [f"# without a column: {', '.join(free)}"] if free else []
@@ -177,8 +177,8 @@ def as_toml(mapping: Mapping, kind: Kind) -> str:
     return "\n".join([*lines, *_section("zones", mapping.zones), *_separators(mapping, kind), ""])
 
 
-def _file_section(file: FileFormat) -> list[str]:
-    written = file.model_dump(exclude_none=True, exclude={"kind"})
+def _file_section(file: FileFormat, has_kind: bool) -> list[str]:
+    written = file.model_dump(exclude_none=True, exclude=None if has_kind else {"kind"})
     if file.header:
         del written["header"]
     lines = [f"{key} = {str(v).lower() if isinstance(v, bool) else _quoted(v)}" for key, v in written.items()]
@@ -187,13 +187,15 @@ def _file_section(file: FileFormat) -> list[str]:
 
 def _separators(mapping: Mapping, kind: Kind) -> list[str]:
     lists = [f.name for event_type in TYPES[kind] for f in fields_of(event_type) if f.kind == "strings"]
-    own = {name: "," for name in lists if name in mapping.columns} | mapping.separators
+    columns = [name for name in lists if name in mapping.columns]
+    own = {name: "," if name in mapping.patterns else BRACKETS for name in columns} | mapping.separators
     lines = _section("separators", own)
-    return (
-        [*lines, f'# "{BRACKETS}" is a list in brackets, as JSON or Python write it']
-        if BRACKETS in own.values()
-        else lines
-    )
+    if any(mark.startswith(BRACKETS) for mark in own.values()):
+        lines += [
+            f'# "{BRACKETS}": cells are lists in brackets, as JSON or Python write them, or are divided at commas;',
+            f'# "{BRACKETS}|": in brackets, or divided at "|"; "|": divided at "|" alone',
+        ]
+    return lines
 
 
 def _section(name: str, entries: MappingOf[str, str]) -> list[str]:

@@ -16,7 +16,9 @@ _OFFSETS = {
 _ZONE_WORD = re.compile(r"(?<![\w/])([A-Za-z]{1,5}|[A-Z][A-Za-z]+(?:/[A-Za-z_+\-0-9]+)+)(?![\w/])")
 _LATE_OFFSET = re.compile(r"\s+([+-]\d\d:?\d\d|[+-]\d\d)$")
 _LATE_UTC = re.compile(r"\s*(?:UTC|GMT|Z)$")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(?:[eE]\+?\d{1,2})?")
+#: Digits before the point of counts since 1970 in each unit: of years from 1973 on.
+_EPOCH_DIGITS = {"seconds": (9, 11), "milliseconds": (12, 14), "microseconds": (15, 17), "nanoseconds": (18, 19)}
 
 #: Formats that are tried where neither ISO nor a count fits.
 _DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y", "%Y.%m.%d")
@@ -80,7 +82,7 @@ class MomentReader:
         if unit := EPOCHS.get(self._form):
             if not _NUMBER.fullmatch(text):
                 raise ValueError(f"{text!r} is no number of {self._form}")
-            if "." not in text:  # exact, where a float would round
+            if re.fullmatch(r"[+-]?\d+", text):  # exact, where a float would round
                 whole, rest = divmod(int(text), unit)
                 return datetime.fromtimestamp(whole, UTC) + timedelta(microseconds=rest * 1_000_000 // unit)
             return datetime.fromtimestamp(float(text) / unit, UTC)
@@ -130,16 +132,11 @@ def forms_of(cells: Sequence[str]) -> list[str]:
     """Return the forms that fit a column's moments, but for one in twenty: several where days may be months."""
     if not cells:
         return ["iso"]
-    if all(re.fullmatch(r"\d{9,19}(\.\d+)?", cell) for cell in cells):
-        digits = {len(cell.split(".")[0]) for cell in cells}
-        for name, fewest, most in (
-            ("seconds", 9, 11),
-            ("milliseconds", 12, 14),
-            ("microseconds", 15, 17),
-            ("nanoseconds", 18, 19),
-        ):
-            if fewest <= min(digits) and max(digits) <= most:
-                return [name]
+    digits = [_digits(cell) for cell in cells]
+    for name, (fewest, most) in _EPOCH_DIGITS.items():
+        n_fitting = sum(fewest <= n <= most for n in digits)
+        if n_fitting and len(cells) - n_fitting - digits.count(0) <= len(cells) // 20:
+            return [name]
     candidates = ["iso", *(date + time for date in _DATES for time in _TIMES), *_OTHERS]
     fitting = []
     for form in candidates:
@@ -149,6 +146,14 @@ def forms_of(cells: Sequence[str]) -> list[str]:
             if form == "iso":
                 break
     return fitting
+
+
+def _digits(cell: str) -> int:
+    """Return how many digits before its point the number of a cell has: 0 for zero, -1 for a text that is no number."""
+    if not _NUMBER.fullmatch(cell):
+        return -1
+    number = abs(float(cell))
+    return len(f"{number:.0f}") if number else 0
 
 
 def _reads_most(reader: MomentReader, cells: Sequence[str]) -> bool:

@@ -21,10 +21,13 @@ _THUMBS = {
     **dict.fromkeys(("false", "no", "0", "-1", "👎"), 1.0),
 }
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+\s*%?")
+_DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+\s*%?")
 _PLAIN = re.compile(r"[+-]?\d+\s*%?")
 
 #: Fewer of a file's ratings beyond the contract's are mistakes; more of them are another scale.
 _OUTLIERS_MOST = 0.05
+#: Spellings of -1 that are kept: "-1", "-1.00", "-1,0".
+_SPELLINGS_MOST = 100
 #: Of fewer ratings that are all 1 at the most, nothing is concluded.
 _RATINGS_LEAST = 10
 
@@ -74,6 +77,26 @@ def are_thumbs(cells: Iterable[str]) -> bool:
 
 
 @dataclass
+class DecimalMarks:
+    """Whether some number of a whole file has a comma, and whether some has a point, as its decimal mark."""
+
+    has_comma: bool = False
+    has_point: bool = False
+
+    def add(self, text: str) -> None:
+        """Add a cell."""
+        if "," in text:
+            self.has_comma = self.has_comma or _DECIMAL_COMMA.fullmatch(text) is not None
+        elif "." in text:
+            self.has_point = self.has_point or _DECIMAL_POINT.fullmatch(text) is not None
+
+    @property
+    def is_comma(self) -> bool:
+        """Whether numbers have a decimal comma: none has a point."""
+        return self.has_comma and not self.has_point
+
+
+@dataclass
 class Survey:
     """The ratings of a whole file, as they are written: what scale they are on is judged before any is sent."""
 
@@ -83,15 +106,18 @@ class Survey:
     low: float = math.inf
     high: float = -math.inf
     counts: Counter[float] = field(default_factory=Counter)
+    minus_ones: set[str] = field(default_factory=set)
 
-    def add(self, number: float) -> None:
-        """Add a rating."""
+    def add(self, number: float, text: str = "") -> None:
+        """Add a rating; ``text`` is its cell."""
         if not math.isfinite(number):
             return
         self.ratings += 1
         self.beyond += number > RATING_MAX
         if number in (-1.0, 0.0, 1.0):
             self.counts[number] += 1
+        if number == -1.0 and text and len(self.minus_ones) < _SPELLINGS_MOST:
+            self.minus_ones.add(text)
         if number != -1.0:
             self.low, self.high = min(self.low, number), max(self.high, number)
 

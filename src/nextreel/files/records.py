@@ -1,6 +1,8 @@
 """Rows of JSON: one object a line, or an array of objects; objects within are columns with a dot in their names."""
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -9,11 +11,16 @@ from typing import Any
 import orjson
 
 from nextreel.errors import InputError
-from nextreel.files.source import READ_ERRORS, Cell, FileFormat, Row, opened_text
+from nextreel.files.source import READ_ERRORS, Cell, FileFormat, Row, opened_text, surrogate_of
 
 #: Characters of an object, at the most.
 _RECORD_MOST = 2_000_000
 _PIECE = 1 << 20
+#: Floats from here on may be whole numbers whose last digits are lost.
+_INEXACT = 2.0**53
+_TOO_DEEP = "nested too deeply"
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
+_BRACKET_OR_TEXT = re.compile(r'[\[\]{}]|"(?:[^"\\]|\\.)*"|"', re.DOTALL)
 #: Levels of objects within objects that become columns.
 _DEEPEST = 4
 #: What an object is called by, where its name is all that a cell needs: {"id": 18, "name": "Drama"}.
@@ -55,43 +62,89 @@ def _of_lines(text: Any) -> Iterator[Row]:
 def _of_array(path: Path, text: Any) -> Iterator[Row]:
     """Read an array piece by piece: an object at a time is in memory."""
     decoder, buffer, number, is_end = json.JSONDecoder(), text.read(_PIECE).lstrip()[1:], 0, False
+    start = 0
     while True:
-        buffer = buffer.lstrip(" \t\r\n,")
-        if buffer.startswith("]"):
+        start = _end_of(_BETWEEN, buffer, start)
+        if buffer.startswith("]", start):
             return
-        try:
-            record, used = decoder.raw_decode(buffer)
-            is_whole = used < len(buffer) or is_end
-        except (ValueError, RecursionError):
-            is_whole = False
-        if is_whole:
+        record, end = _next_record(decoder, buffer, start)
+        if end >= 0 and (end < len(buffer) or is_end):
             number += 1
-            yield _row(number, record)
-            buffer = buffer[used:]
+            yield Row(number, {}, _TOO_DEEP) if record is _DEEP else _row(number, record)
+            start = end
             continue
-        if is_end or len(buffer) > _RECORD_MOST:
+        if is_end or len(buffer) - start > _RECORD_MOST:
             raise InputError(f"{path} is no JSON array of objects after row {number:,}: it is cut off or damaged")
         piece = text.read(_PIECE)
         is_end = not piece
-        buffer += piece
+        buffer, start = buffer[start:] + piece, 0
+
+
+#: Stands for an object that is nested too deeply to be decoded.
+_DEEP = object()
+
+
+def _next_record(decoder: json.JSONDecoder, buffer: str, start: int) -> tuple[Any, int]:
+    """Return the value at a position, and where it ends; -1 where the buffer has not all of it."""
+    try:
+        return decoder.raw_decode(buffer, start)
+    except ValueError:
+        return None, -1
+    except RecursionError:
+        depth = 0
+        for match in _BRACKET_OR_TEXT.finditer(buffer, start):
+            if match[0] == '"':  # a text that goes on behind the buffer
+                break
+            depth += (match[0] in "[{") - (match[0] in "]}")
+            if depth == 0 and match[0] in "]}":
+                return _DEEP, match.end()
+        return None, -1
+
+
+def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
+    match = pattern.match(text, start)
+    return match.end() if match else start
 
 
 def _row(number: int, record: Any) -> Row:
+    try:
+        return _row_of(number, record)
+    except RecursionError:
+        return Row(number, {}, _TOO_DEEP)
+
+
+def _row_of(number: int, record: Any) -> Row:
     if not isinstance(record, dict):
         return Row(number, {}, f"not an object, but {json.dumps(record)[:60]}")
-    cells: dict[str, Cell] = {}
-    _flatten(record, "", cells, 0)
-    if any("\0" in (cell or "") for cell in cells.values()):
+    values: dict[str, Any] = {}
+    _flatten(record, "", values, 0)
+    row = row_of(number, values)
+    if any("\0" in (cell or "") for cell in row.cells.values()):
         return Row(number, {}, "a NUL byte in it")
-    return Row(number, cells)
+    for name in row.cells:
+        if surrogate := surrogate_of(name):
+            return Row(number, {}, f"the name {name!r} holds the lone surrogate {surrogate}")
+    return row
 
 
-def _flatten(record: dict[str, Any], prefix: str, cells: dict[str, Cell], level: int) -> None:
+def row_of(number: int, values: dict[str, Any]) -> Row:
+    """Return values of JSON or Parquet by column as a row."""
+    inexact = frozenset(name for name, value in values.items() if _is_inexact(value))
+    return Row(number, {name: cell_of(value) for name, value in values.items()}, inexact=inexact)
+
+
+def _is_inexact(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(isinstance(each, float) and _is_inexact(each) for each in value)
+    return isinstance(value, float) and _INEXACT <= abs(value) < math.inf
+
+
+def _flatten(record: dict[str, Any], prefix: str, values: dict[str, Any], level: int) -> None:
     for key, value in record.items():
         if isinstance(value, dict) and level < _DEEPEST:
-            _flatten(value, f"{prefix}{key}.", cells, level + 1)
+            _flatten(value, f"{prefix}{key}.", values, level + 1)
         else:
-            cells[prefix + key] = cell_of(value)
+            values[prefix + key] = value
 
 
 def cell_of(value: Any) -> Cell:

@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -38,6 +39,17 @@ class Row:
     number: int
     cells: dict[str, Cell]
     fault: str = ""
+    #: Columns with numbers whose last digits may be lost.
+    inexact: frozenset[str] = frozenset()
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def surrogate_of(text: str) -> str | None:
+    """Return the first lone surrogate of a text, as "U+D83D": UTF-8 cannot encode it. None without one."""
+    match = None if text.isascii() else _SURROGATE.search(text)
+    return f"U+{ord(match[0]):04X}" if match else None
 
 
 _WHOLE_TEXTS = {
@@ -49,12 +61,17 @@ _BIG_ENDIAN = {"utf-32": codecs.BOM_UTF32_BE, "utf-16": codecs.BOM_UTF16_BE}
 _UNREADABLE = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls); save it as .xlsx or CSV",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it first",
-    b"Rar!": "a RAR archive; unpack it first",
+    b"Rar!\x1a\x07": "a RAR archive; unpack it first",
     b"SQLite f": "an SQLite database; export its table as CSV",
     b"%PDF": "a PDF document",
     b"Obj\x01": "an Avro file; convert it to Parquet, JSON lines or CSV",
-    b"ORC": "an ORC file; convert it to Parquet",
 }
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+#: A block of bzip2, or the end of a file without one: "BZh" alone may begin a header.
+_BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P)")
+#: Bytes that text does not have, but formats that begin with letters alone: a header may begin "ORCID".
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a]")
+_CONTROLS_WITHIN = 512
 
 
 def _encoding(name: str) -> str:
@@ -92,13 +109,16 @@ def kind_of(path: Path) -> FileKind:
     if not path.is_file():
         raise InputError(f"{path} is no file that can be read more than once")
     with path.open("rb") as raw:
-        begin = raw.read(8)
-    if begin.startswith(b"PAR1"):
-        return "parquet"
+        begin = raw.read(_CONTROLS_WITHIN)
+    if _CONTROLS.search(begin):
+        if begin.startswith(b"PAR1"):
+            return "parquet"
+        if begin.startswith(b"ORC"):
+            raise InputError(f"{path} is an ORC file; convert it to Parquet")
     for magic, what in _UNREADABLE.items():
         if begin.startswith(magic):
             raise InputError(f"{path} is {what}")
-    if begin.startswith(b"PK") and _is_workbook(path):
+    if begin.startswith(_ZIP) and _is_workbook(path):
         return "excel"
     text = sample_of(path, encoding_of(path)).lstrip("\ufeff \t\r\n")
     if text.startswith("{"):
@@ -143,16 +163,16 @@ def opened_text(path: Path, encoding: str, newline: str = "") -> Iterator[io.Tex
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file's bytes, unpacked where it is compressed by gzip, bzip2, xz, zstd or zip. Raises `InputError`."""
     with path.open("rb") as plain:
-        begin = plain.read(6)
+        begin = plain.read(10)
     if begin.startswith(b"\x1f\x8b"):
         file = cast(IO[bytes], gzip.GzipFile(path))
-    elif begin.startswith(b"BZh"):
+    elif _BZIP2.match(begin):
         file = bz2.BZ2File(path)
     elif begin.startswith(b"\xfd7zXZ"):
         file = lzma.LZMAFile(path)  # noqa: SIM115 (closed below)
     elif begin.startswith(b"\x28\xb5\x2f\xfd"):
         file = io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
-    elif begin.startswith(b"PK"):
+    elif begin.startswith(_ZIP):
         with zipfile.ZipFile(path) as archive, _only_member(path, archive) as member:
             yield member
         return

@@ -17,6 +17,8 @@ from nextreel.files.source import READ_ERRORS, Cell, FileFormat, Row
 
 #: Bytes of a sheet's XML, and of the workbook's texts, at the most when unpacked: a workbook may be a zip bomb.
 _SHEET_MOST, _TEXTS_MOST = 4_000_000_000, 200_000_000
+#: Bytes of one row or text, and of parts that are held whole, as styles are: an element costs up to 16 times as much.
+_ELEMENT_MOST, _PARTS_MOST = 16_000_000, 32_000_000
 _COLUMNS_MOST = 16_384
 #: Excel's own formats of dates and times, by number.
 _DATE_FORMATS = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
@@ -157,35 +159,47 @@ def _text(element: ET.Element) -> str:
 
 
 def _elements(raw: IO[bytes], tag: str, most: int) -> Iterator[ET.Element]:
-    """Yield elements of one name; none that was yielded stays in memory."""
+    """Yield elements of one name, up to the end of what holds them; none that was yielded stays in memory."""
     parents: list[ET.Element] = []
-    for event, element in ET.iterparse(_Bounded(raw, most), ("start", "end")):  # noqa: S314
+    bounded = _Bounded(raw, most, _ELEMENT_MOST)
+    for event, element in ET.iterparse(bounded, ("start", "end")):  # noqa: S314
         if event == "start":
             parents.append(element)
             continue
         parents.pop()
         if _tag(element) == tag:
             yield element
+            bounded.restart()
             element.clear()
             if parents:
                 parents[-1].remove(element)
+        elif _tag(element) in ("sheetData", "sst"):
+            return
 
 
 def _whole(raw: IO[bytes]) -> ET.Element:
-    return ET.parse(_Bounded(raw, _TEXTS_MOST)).getroot()  # noqa: S314
+    return ET.parse(_Bounded(raw, _PARTS_MOST, _PARTS_MOST)).getroot()  # noqa: S314
 
 
 class _Bounded:
-    """Bytes of an XML part: more than ``most`` of them, or a DTD, are an error."""
+    """Bytes of an XML part: more than ``most``, more than ``element_most`` since a `restart`, or a DTD are an error."""
 
-    def __init__(self, raw: IO[bytes], most: int):
+    def __init__(self, raw: IO[bytes], most: int, element_most: int):
         self._raw, self._left, self._before = raw, most, b""
+        self._element_most = self._element_left = element_most
+
+    def restart(self) -> None:
+        """Count the bytes of the next element."""
+        self._element_left = self._element_most
 
     def read(self, size: int = -1) -> bytes:
         data = self._raw.read(size if size and size > 0 else 1 << 16)
         self._left -= len(data)
+        self._element_left -= len(data)
         if self._left < 0:
             raise ValueError("it is too large when unpacked")
+        if self._element_left < 0:
+            raise ValueError(f"a row or a text of it has more than {self._element_most:,} bytes when unpacked")
         if b"<!DOCTYPE" in self._before + data or b"<!ENTITY" in self._before + data:
             raise ValueError("its XML has a DTD")
         self._before = data[-16:]

@@ -87,6 +87,9 @@ def _rule(data: Dataset, settings: Settings) -> tuple[Mask, dict[str, object], s
         raise ModelError(f"some ratings have no time, and evaluation.split is {kind!r}; only 'random' needs none")
     if kind == "last":
         return newest(data, last_k), {"split": "last", "last_k": last_k}, f"the last {last_k} of each user"
+    if not isinstance(since, datetime) and not data.evidence.any():  # there is no time that divides them
+        none: Mask = np.zeros(len(data), np.bool_)
+        return none, {"split": "time", "since": str(since)}, f"all after the first {since:.0%}"
     start = _utc(since) if isinstance(since, datetime) else moment(data, since)
     text = f"all since {str(start.astype('datetime64[m]')).replace('T', ' ')} UTC"
     return from_then_on(data, start), {"split": "time", "since": str(since)}, text
