@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -197,6 +198,25 @@ def test_who_only_listens_leaves_room_for_those_who_ask(settings: Settings, fill
                 listening.enter_context(urlopen(f"{served.url}/v1/insight/changes")).readline()
             assert status(f"{served.url}/v1/insight/changes") == 503
             assert status(f"{served.url}/v1/insight/views/content") == 200
+        until(lambda: status(f"{served.url}/v1/insight/changes") == 200)
+
+
+def test_pages_that_listen_at_the_same_moment_are_bounded_too(settings: Settings, filling: Filling) -> None:
+    with server(settings) as served:
+        until(lambda: status(f"{served.url}/healthz") == 200)
+        host, port = served.url.removeprefix("http://").split(":")
+        with ExitStack() as listening:
+            lines = [
+                listening.enter_context(socket.create_connection((host, int(port))))
+                for _ in range(routes._STREAMS + 100)
+            ]
+            for each in lines:
+                each.sendall(b"GET /v1/insight/changes HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            for each in lines:
+                each.sendall(b"\r\n")
+            begun = [each.recv(12) for each in lines]
+            assert begun.count(b"HTTP/1.1 200") == routes._STREAMS
+            assert begun.count(b"HTTP/1.1 503") == 100
         until(lambda: status(f"{served.url}/v1/insight/changes") == 200)
 
 

@@ -229,6 +229,12 @@ def test_trending_follows(client: TestClient) -> None:
             {"user_id": "u", "content_id": "t", "event": "play", "timestamp": "9999-12-31T23:59:59-12:00"},
             422,
         ),
+        (
+            "POST",
+            "/v1/interactions",
+            {"user_id": "u", "content_id": "t", "event": "play", "timestamp": "1764560000"},
+            422,
+        ),
         ("PUT", "/v1/titles", {"content_id": "n/a", "type": "movie", "title": "x"}, 422),
         ("POST", "/v1/recommendations", {"titles": [{"content_id": "missing"}]}, 404),
     ],

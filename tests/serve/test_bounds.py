@@ -32,6 +32,12 @@ _REFUSED = [
     (_HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n", 431),
     (_HEAD + b"X: y\r\n" * 101 + b"\r\n", 431),
     (_POST + b"Content-Length: 70000\r\n\r\n", 413),
+    (_POST + b"Content-Length: 18446744073709551618\r\n\r\n", 400),  # 2 to a parser of 64 bits
+    (_HEAD.replace(b"/healthz", b"/v1/users" + b"/titles" * 8_000) + b"\r\n", 414),
+    (_HEAD.replace(b"/healthz", b"/v1/users" + b"/titles" * 8_000).replace(b"GET", b"POST") + b"\r\n", 414),
+    (b"GET /healthz HTTP/1.1\r\nHost: " + b"a" * 262 + b"\r\n\r\n", 400),
+    (_POST + b"Content-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 400),
+    (_POST + b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}", 400),
     (_POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"4000\r\n%b\r\n" % (b"a" * 0x4000) * 5, 413),
     (_POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 200_000, 413),
     (_POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n" + b"X: y\r\n" * 40_000, 413),
@@ -185,6 +191,23 @@ def test_what_is_too_large_or_ambiguous_is_refused_as_a_problem(quick: Server) -
     for n, (data, status) in enumerate(_REFUSED, 1):
         assert refused(quick, data) == status, data[:200]
         assert sum(counted(quick, "nextreel_serve_requests_refused_total").values()) == n, data[:200]
+
+
+@pytest.mark.parametrize("length", [b"0" * 4_400 + b"13", b"13 \t "])
+def test_zeros_and_blanks_of_a_length_count_for_nothing(quick: Server, length: bytes) -> None:
+    body = b'{"pairs": []}'
+    status, _, said = exchanged(quick, _POST + b"Content-Length: " + length + b"\r\n\r\n" + body)
+    assert status == 422, "it was read: pairs must not be empty"
+    assert "body.pairs" in json.loads(said)["detail"]
+
+
+def test_names_of_the_server_that_are_made_up_are_not_kept(quick: Server) -> None:
+    with memory_held(quick):
+        for n in range(1_100):
+            with line(quick) as connection:
+                request = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nHost: %d" % n
+                connection.sendall(request + b"a" * 60_000 + b"\r\n\r\n")
+                received(connection)
 
 
 def test_a_trailer_is_no_header(quick: Server) -> None:

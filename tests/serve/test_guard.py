@@ -82,6 +82,20 @@ def test_addresses_of_one_ipv6_network_share_a_budget(served: Settings) -> None:
         assert client.get("/v1/popular", headers={"X-Forwarded-For": "2001:db8:1::1"}).status_code == 200
 
 
+def test_a_description_is_made_once_and_counts_against_its_address(served: Settings) -> None:
+    with asking(served, address_requests_per_second=_SELDOM) as client:
+        assert [client.get("/openapi.json").status_code for _ in range(3)] == [200, 429, 429]
+
+
+def test_a_log_has_paths_as_they_were_sent(served: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "nextreel.access")
+    with asking(served, access_log=True) as client:
+        client.get("/v1/x%0a2026-12-01%20INFO%2010.0.0.1%20PUT%20/v1/model%20202%1b%5b31m")
+    (logged,) = [each.getMessage() for each in caplog.records if "/v1/x" in each.getMessage()]
+    assert "/v1/x%0a2026-12-01%20INFO%2010.0.0.1%20PUT%20/v1/model%20202%1b%5b31m 404" in logged
+    assert logged.isprintable()
+
+
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip"])
 def test_a_body_that_is_encoded_is_refused(client: TestClient, coding: str) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": coding}

@@ -5,7 +5,7 @@ import csv
 import io
 import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path as File
@@ -18,7 +18,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from nextreel.events.contract import RATING_MAX, RATING_MIN
 from nextreel.insight.dashboard import Dashboard
@@ -121,6 +121,20 @@ class _Files(StaticFiles):
         return found
 
 
+class _Stream(StreamingResponse):
+    """Server-sent events; ``ended`` is called when they end, or did not even begin."""
+
+    def __init__(self, events: AsyncIterator[bytes], ended: Callable[[], None]):
+        super().__init__(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
+
+
 def pipeline_turns() -> Turns:
     """Return turns for reads of the pipeline's state: it is read once a second at most, so what waits is short."""
     return Turns(1, 2 * _STREAMS)
@@ -181,16 +195,9 @@ def add_dashboard(app: FastAPI, dashboard: Dashboard, closing: threading.Event, 
         """Server-sent events: `state` where figures have changed, and `pipeline` every second where asked for."""
         if len(streams) >= _STREAMS:
             raise HTTPException(503, f"{_STREAMS} pages listen already", {"Retry-After": "10"})
-
-        async def told() -> AsyncIterator[bytes]:
-            streams.add(own := object())
-            try:
-                async for event in _changes(dashboard, closing, looks if pipeline else None):
-                    yield event
-            finally:
-                streams.discard(own)
-
-        return StreamingResponse(told(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        streams.add(own := object())  # here: many requests may come before the first of them streams
+        events = _changes(dashboard, closing, looks if pipeline else None)
+        return _Stream(events, lambda: streams.discard(own))
 
     app.include_router(router)
 

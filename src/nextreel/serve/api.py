@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 import orjson
@@ -76,8 +77,19 @@ class Json(Response):
 
 def make_app(serving: Serving, guard: Guard) -> FastAPI:
     """Return the API over what is served."""
-    app = FastAPI(title="nextreel", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="nextreel", version=__version__, description=_ABOUT, openapi_url=None, docs_url=None, redoc_url=None
+    )
     add_handlers(app)
+
+    @lru_cache(8)
+    def described(root_path: str) -> bytes:
+        servers = {"servers": [{"url": root_path}]} if root_path else {}
+        return orjson.dumps(app.openapi() | servers)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        return Response(described(request.scope.get("root_path", "")), media_type="application/json")
 
     @app.exception_handler(Unknown)
     async def unknown(request: Request, error: Unknown) -> Response:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Scope
 
 from nextreel.serve.problems import raw_problem
+from nextreel.serve.proxies import loggable_path
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Exchange:
         try:
             await app(self._scope, self.receive, self.send)
         except Exception:
-            _LOG.exception("%s %s failed", self._scope["method"], self._scope["path"])
+            _LOG.exception("%s %s failed", self._scope["method"], loggable_path(self._scope))
         if self._is_complete or self._has_gone:
             return
         transport = self._connection.transport

@@ -18,7 +18,7 @@ from nextreel.serve.keys import Keys, Role
 from nextreel.serve.limits import RateLimit, budget_of
 from nextreel.serve.metrics import Metrics
 from nextreel.serve.problems import SECURITY_HEADERS, problem
-from nextreel.serve.proxies import Proxies, route_path
+from nextreel.serve.proxies import Proxies, loggable_path, route_path
 from nextreel.settings import ServeSettings
 
 _LOG = logging.getLogger("nextreel.access")
@@ -28,6 +28,12 @@ _OPEN = {"/", "/healthz", "/readyz", "/openapi.json"}
 _OPEN_FOLDER = "/static/"
 #: What is answered however busy the server is.
 _HEALTH = {"/healthz", "/readyz", "/metrics"}
+#: What takes nothing off the budget of an address: little work, and asked for by whoever watches the server.
+_UNLIMITED = {"/healthz", "/readyz"}
+#: Characters of a path, decoded: two ids of 256 and what is around them. Routes take time with the square of it.
+_LONGEST_PATH = 1_024
+#: Characters of a header Host: a name of the DNS has 253, and a port 5.
+_LONGEST_HOST = 261
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 #: Keys are shorter: what is longer is not worth a hash.
@@ -100,14 +106,17 @@ class Guard:
         """
         if path not in _HEALTH and (busy := self._busy(scope)):
             return busy
+        if len(path) > _LONGEST_PATH:
+            return Turned(414, "target too long", f"a path has at most {_LONGEST_PATH:,} characters", {})
         headers = Headers(scope=scope)
-        name = _name(headers.get("host", ""))
+        host = headers.get("host", "")
+        name = _name(host) if len(host) <= _LONGEST_HOST else None
         if name is None:
             return Turned(400, "host", "the header Host must be a name or an address, with a port or without", {})
         if self._hosts and name not in self._hosts:
             return Turned(421, "host", "this server is not known by that name (header Host)", {})
         address = budget_of(scope["client"][0]) if scope.get("client") else ""
-        if path not in _OPEN and not self._by_address.spend(address):
+        if path not in _UNLIMITED and not self._by_address.spend(address):
             return _too_many(self._by_address, "address rate", "of one address")
         if _is_preflight(scope, headers):
             if headers["origin"].encode("latin-1") in self.origins:
@@ -166,7 +175,7 @@ class Guard:
         self.metrics.request(method, path, status, seconds)
         if self._settings.access_log:
             client = scope["client"][0] if scope.get("client") else "-"
-            _LOG.info("%s %s %s %d %.1f ms", client, method, scope["path"], status, 1000 * seconds)
+            _LOG.info("%s %s %s %d %.1f ms", client, method, loggable_path(scope), status, 1000 * seconds)
 
 
 class Guarded:

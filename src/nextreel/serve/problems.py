@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from nextreel.errors import KafkaError, ModelError, WriteError
-from nextreel.serve.proxies import route_path
+from nextreel.serve.proxies import loggable_path, route_path
 
 _LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -80,7 +80,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
-        _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        _LOG.error("%s %s failed", request.method, loggable_path(request.scope), exc_info=error)
         return problem(500, "The server made a mistake; its log says which.")
 
 

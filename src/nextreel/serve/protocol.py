@@ -31,7 +31,11 @@ _LINGER_SECONDS, _LINGER_BYTES = 1.0, 2**20
 #: Bytes that a header takes besides its own.
 _HEADER_COST = 150
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)([^#]*)", re.IGNORECASE)
-_SPECIAL = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
+_SPECIAL = frozenset(
+    (b"host", b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"expect")
+)
+#: A length of more digits than this is too large for any body, and costs time to read.
+_LENGTH_DIGITS = 19
 
 
 class RequestRefused(Exception):  # noqa: N818 (a refusal is an answer)
@@ -337,7 +341,10 @@ class HttpConnection(asyncio.BufferedProtocol):
         if len(self._headers) >= self._settings.max_header_fields:
             most = self._settings.max_header_fields
             raise self._refusing(431, "too many headers", f"a request has at most {most} headers")
+        value = value.rstrip(b" \t")  # optional white space is no part of it (RFC 9110, section 5.5)
         if name in _SPECIAL:
+            if name == b"content-length":
+                value = value.lstrip(b"0") or b"0"
             if name in self._special:
                 raise self._refusing(400, "ambiguous", f"the header {name.decode()} is there twice")
             self._special[name] = value
@@ -360,7 +367,8 @@ class HttpConnection(asyncio.BufferedProtocol):
                     501, "transfer coding", "Transfer-Encoding must be chunked, and the request HTTP/1.1"
                 )
         elif b"content-length" in special:
-            length = int(special[b"content-length"])
+            digits = special[b"content-length"]
+            length = int(digits) if len(digits) <= _LENGTH_DIGITS else 10**_LENGTH_DIGITS
             has_body = length > 0
             if length > self._settings.max_body_bytes:
                 raise self._refusing(

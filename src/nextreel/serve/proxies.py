@@ -81,3 +81,9 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def loggable_path(scope: Scope) -> str:
+    """Return a request's path as it was sent, still percent-encoded: decoded it may hold line ends and escapes."""
+    raw: bytes = scope.get("raw_path") or b""
+    return raw.decode("ascii", "backslashreplace")

@@ -1,5 +1,6 @@
 """What goes in and out of the REST API, as OpenAPI shows it."""
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -56,10 +57,13 @@ def _length(max_characters: int) -> Any:
     return Field(min_length=1, json_schema_extra={"maxLength": max_characters, "pattern": r"^[^\u0000]*$"})
 
 
+_BEGINS_AS_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
 def _text_alone(value: object) -> object:
-    """Refuse what would be read as seconds since 1970."""
-    if value is not None and not isinstance(value, str):
-        raise ValueError("must be a date and a time as text")
+    """Refuse what would be read as seconds since 1970, texts of digits included."""
+    if value is not None and not (isinstance(value, str) and _BEGINS_AS_DATE.match(value)):
+        raise ValueError("must be a date and a time as text, such as 2026-01-31T12:00:00Z")
     return value
 
 
