@@ -420,3 +420,20 @@ def test_values_beyond_the_contract_s_bounds_are_refused_before_they_are_sent(
     path.write_text(f'id,title,genres\n1,{title},"{genres}"\n2,y,War\n')
     events, found = read(path, "catalogue")
     assert ([event["id"] for event in events], refused(found)) == (["2"], [(1, "too long")])
+
+
+def test_a_mapping_without_a_type_leaves_it_to_the_guess(tmp_path: Path) -> None:
+    path = tmp_path / "titles.csv"
+    path.write_text("id,title\n1,A film\n2,Another\n")
+    table = Table(path, "catalogue", Mapping.model_validate({"columns": {"id": "id", "titulo": "title"}}))
+    assert "no column is the type: every title is a movie ([type] always)" in table.notes
+    assert table.mapping.type.always == "movie"
+
+
+def test_spanish_headers_are_known_with_accents_and_without(tmp_path: Path) -> None:
+    path = tmp_path / "valoraciones.csv"
+    path.write_text("Usuario,ID_Película,Puntuación,Fecha\nu1,m1,4.5,2024-01-31\n")
+    columns = Table(path, "interactions", None).mapping.columns
+    assert columns == {
+        "id_usuario": "Usuario", "id_contenido": "ID_Película", "calificacion": "Puntuación", "timestamp": "Fecha",
+    }  # fmt: skip

@@ -64,7 +64,7 @@ class Table:
                 f"{path}: the column {cells}, has cells within cells; make texts, or lists of texts, of them"
             )
         self._decimal_is_guessed = mapping.file.decimal is None
-        self.mapping, notes = completed(mapping, rows)
+        self.mapping, notes = completed(mapping, rows, kind)
         self.notes += notes
         if kind == "interactions" and not {"timestamp"} & (mapping.columns.keys() | mapping.constants.keys()):
             raise InputError(

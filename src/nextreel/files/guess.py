@@ -1,13 +1,14 @@
 """What a mapping leaves open, guessed from a file's columns and the cells of its first rows; every guess is noted."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from nextreel.errors import InputError
 from nextreel.events.contract import FIELDS
 from nextreel.files.lists import BRACKETS, separator_of
-from nextreel.files.mapping import BLANK_WORDS, NAME_FIELDS, Kind, Mapping, TypeRule
+from nextreel.files.mapping import BLANK_WORDS, NAME_FIELDS, Kind, Mapping
 from nextreel.files.moments import MomentReader, forms_of
 from nextreel.files.numbers import are_thumbs, decimal_of, number_of
 from nextreel.files.source import FileFormat, Row
@@ -16,11 +17,11 @@ from nextreel.files.source import FileFormat, Row
 _NAMES: dict[Kind, dict[str, tuple[str, ...]]] = {
     "catalogue": {
         "id": ("id", "showid", "movieid", "titleid", "contentid", "itemid", "imdbid", "tconst", "animeid", "asin",
-               "bookid", "const"),
-        "type": ("type", "kind", "titletype", "contenttype"),
+               "bookid", "const", "idpelicula", "idserie", "idcontenido", "idtitulo"),
+        "type": ("type", "kind", "titletype", "contenttype", "tipo"),
         "timestamp": ("timestamp", "updatedat"),
         "titulo": ("title", "titulo", "name", "primarytitle", "originaltitle"),
-        "generos": ("genres", "genre", "generos", "listedin", "categories"),
+        "generos": ("genres", "genre", "generos", "listedin", "categories", "genero", "categorias"),
         "directores": ("directors", "director", "directores"),
         "actores": ("cast", "actors", "actores", "stars"),
         "clasificacion": ("agerating", "agecertification", "clasificacion", "rated", "certification", "contentrating",
@@ -30,7 +31,7 @@ _NAMES: dict[Kind, dict[str, tuple[str, ...]]] = {
         "numero_episodios": ("episodes", "numberofepisodes", "numeroepisodios"),
     },
     "users": {
-        "id": ("id", "userid", "customerid"),
+        "id": ("id", "userid", "customerid", "idusuario", "idcliente"),
         "timestamp": ("timestamp", "updatedat"),
         "nombre_usuario": ("username", "name", "nombreusuario", "login"),
         "fecha_suscripcion": ("subscribedat", "subscriptiondate", "fechasuscripcion", "signupdate", "joined"),
@@ -41,13 +42,16 @@ _NAMES: dict[Kind, dict[str, tuple[str, ...]]] = {
     },
     "interactions": {
         "id": ("id", "eventid", "interactionid"),
-        "id_usuario": ("userid", "user", "customerid", "idusuario", "profileid", "reviewerid", "username", "accountid"),
+        "id_usuario": ("userid", "user", "customerid", "idusuario", "profileid", "reviewerid", "username", "accountid",
+                       "usuario"),
         "id_contenido": ("contentid", "movieid", "titleid", "itemid", "showid", "idcontenido", "tconst", "const",
-                         "imdbid", "tmdbid", "animeid", "asin", "bookid", "isbn", "title", "item"),
+                         "imdbid", "tmdbid", "animeid", "asin", "bookid", "isbn", "title", "item", "idpelicula", "idserie", "idtitulo",
+                         "pelicula", "titulo"),
         "timestamp": ("timestamp", "time", "date", "datetime", "watchedat", "createdat", "ratedat", "daterated",
-                      "watcheddate", "unixreviewtime"),
+                      "watcheddate", "unixreviewtime", "fecha", "fechahora"),
         "evento": ("event", "eventtype", "evento", "action"),
-        "calificacion": ("rating", "stars", "calificacion", "score", "yourrating", "overall", "bookrating"),
+        "calificacion": ("rating", "stars", "calificacion", "score", "yourrating", "overall", "bookrating", "puntuacion",
+                         "valoracion", "nota"),
         "porcentaje_visto": ("percentwatched", "progress", "porcentajevisto", "completion"),
         "dispositivo": ("device", "dispositivo", "platform"),
     },
@@ -74,7 +78,7 @@ def guess_columns(
 
     Raises `InputError` where an id is not among the columns.
     """
-    plain = {re.sub(r"[\s_-]", "", column).casefold(): column for column in reversed(columns)}
+    plain = {_plain(column): column for column in reversed(columns)}
     taken: dict[str, str] = {}
     notes = []
     for field, names in _NAMES[kind].items():
@@ -96,15 +100,17 @@ def guess_columns(
     needed = ("id_usuario", "id_contenido") if kind == "interactions" else ("id",)
     if missing := [field for field in needed if field not in taken]:
         raise InputError(_missing(missing[0], columns))
-    always = TypeRule()
-    if kind == "catalogue" and "type" not in taken:
-        always = TypeRule(always="movie")
-        notes.append("no column is the type: every title is a movie ([type] always)")
     patterns = {field: text for field, text in _PATTERNS.items() if field in taken}
-    return Mapping(columns=taken, file=file, type=always, patterns=patterns), notes
+    return Mapping(columns=taken, file=file, patterns=patterns), notes
 
 
-def completed(mapping: Mapping, rows: Sequence[Row]) -> tuple[Mapping, list[str]]:
+def _plain(column: str) -> str:
+    """Return a column's name without blanks, dashes, underscores, capitals and accents."""
+    letters = unicodedata.normalize("NFKD", re.sub(r"[\s_-]", "", column)).casefold()
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def completed(mapping: Mapping, rows: Sequence[Row], kind: Kind) -> tuple[Mapping, list[str]]:
     """Return a mapping with what it leaves open guessed from a file's first rows, and a note on each guess.
 
     Raises `InputError` where days and months cannot be told apart.
@@ -112,6 +118,10 @@ def completed(mapping: Mapping, rows: Sequence[Row]) -> tuple[Mapping, list[str]
     changes: dict[str, object] = {}
     notes: list[str] = []
     cells = {field: _values(mapping, rows, field) for field in mapping.columns}
+    has_type = "type" in mapping.columns or "type" in mapping.constants or mapping.type.always is not None
+    if kind == "catalogue" and not has_type:
+        changes["type"] = mapping.type.model_copy(update={"always": "movie"})
+        notes.append("no column is the type: every title is a movie ([type] always)")
     if mapping.timestamp is None:
         form = _form(cells.get("timestamp", []))
         changes["timestamp"] = form
