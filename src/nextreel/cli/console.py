@@ -55,6 +55,11 @@ def status_line(text: str, console: Console | None = None) -> Status:
     return (console or Console(stderr=True)).status(text)
 
 
+def step_teller(status: Status) -> Callable[[str], None]:
+    """Return what shows the steps of a long command: in their place in a terminal, elsewhere a line each."""
+    return status.update if status.console.is_terminal else lambda text: click.echo(text, err=True)
+
+
 def parse_rate(text: str) -> float | None:
     """Return what ``--rate`` says in bytes a second; None for ``max``."""
     if text == "max":

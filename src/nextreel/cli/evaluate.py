@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nextreel.cli.console import LEAST_WIDTH, Load, status_line, tell_undescribed
+from nextreel.cli.console import LEAST_WIDTH, Load, status_line, step_teller, tell_undescribed
 
 if TYPE_CHECKING:
     from nextreel.model.described import Undescribed
@@ -64,7 +64,8 @@ def _run(given: "Settings", k: int) -> "tuple[str, Evaluation, Undescribed]":
 
     lake = Lake(given.lake.absolute())
     with status_line("starting Spark") as status, running_spark(given) as spark:
-        status.update("reading ratings")
+        tell = step_teller(status)
+        tell("reading ratings")
         found = read_lake(spark, lake, given.ratings)
         parts = split(found.data, found.users, simulator(spark, found.titles, given.ratings), given)
         if len(parts.test) == 0 or len(parts.train) == 0:
@@ -74,10 +75,10 @@ def _run(given: "Settings", k: int) -> "tuple[str, Evaluation, Undescribed]":
                 f"must be some to judge by and some to learn from{why}"
             )
         name, engine = choose_engine(spark, given.train, len(parts.train))
-        status.update(f"{name} ALS, {given.train.factors} factors, {len(parts.train):,} ratings")
+        tell(f"{name} ALS, {given.train.factors} factors, {len(parts.train):,} ratings")
         profiles = Profiles.of(found.data, found.users, found.titles)
         model = fit_model(parts.train, given.train, engine, profiles=profiles)
-        status.update("judging")
+        tell("judging")
         return name, evaluate(model, parts, given, k), found.undescribed
 
 

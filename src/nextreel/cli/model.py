@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from nextreel.cli.console import LEAST_WIDTH, LiveLine, Load, status_line, tell_undescribed
+from nextreel.cli.console import LEAST_WIDTH, LiveLine, Load, status_line, step_teller, tell_undescribed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,7 +40,7 @@ def train(ctx: click.Context, as_json: bool) -> None:
 
     given = ctx.obj()
     with status_line("starting Spark") as status, running_spark(given) as spark:
-        training = run(spark, given, status.update)
+        training = run(spark, given, step_teller(status))
     version, verdict = training.version, training.verdict
     if as_json:
         facts = ModelStore(given.models).facts(version) | {"promotion": asdict(verdict)}

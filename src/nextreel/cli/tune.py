@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nextreel.cli.console import LEAST_WIDTH, LiveLine, status_line
+from nextreel.cli.console import LEAST_WIDTH, LiveLine, status_line, step_teller
 from nextreel.errors import InputError, NextreelError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _run(given: "Settings") -> "tuple[Found, Comparison]":
         except KeyboardInterrupt:
             click.echo(f"what was tried is kept in {studies_file(given)}: the same command goes on", err=True)
             raise
-        status.update("comparing with the present settings")
+        step_teller(status)("comparing with the present settings")
         now = trainer.fit(parts.test.train, given.train)
         tuned = now if found.train == given.train else trainer.fit(parts.test.train, found.train)
         return found, compare(now, tuned, parts.test, given)
@@ -118,7 +118,7 @@ def _read(given: "Settings", status: "Status", stack: ExitStack) -> "tuple[Parts
     from nextreel.train.validation import parts
 
     spark = stack.enter_context(running_spark(given))
-    status.update("reading ratings")
+    step_teller(status)("reading ratings")
     found = read_lake(spark, Lake(given.lake.absolute()), given.ratings)
     held = parts(found.data, found.users, simulator(spark, found.titles, given.ratings), given)
     name, engine = choose_engine(spark, given.train, len(found.data))
