@@ -1,5 +1,6 @@
 """Explanations: shares that add up, and the exact score by a float64 solution written out."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -134,10 +135,18 @@ def test_shares_add_up_whatever_was_rated(values: dict[int, float], seed: int) -
         assert (why.shares > 0).all()
 
 
-def columns(*pairs: dict[str, Any]) -> Traits:
-    lists = ("genres", "directors", "actors", "decades")
-    found = {t: pa.array([p.get(t) for p in pairs], pa.list_(pa.string())) for t in lists}
-    return found | {"age_rating": pa.array([p.get("age_rating") for p in pairs], pa.string())}
+LISTS = ("genres", "directors", "actors", "decades")
+
+
+def values(side: dict[str, Any]) -> dict[str, list[str]]:
+    """The values of each trait, as profiles and cards give them."""
+    rating = side.get("age_rating")
+    return {t: side.get(t) or [] for t in LISTS} | {"age_rating": [] if rating is None else [rating]}
+
+
+def columns(*sides: dict[str, Any]) -> Traits:
+    lists = {t: pa.array([s.get(t) for s in sides], pa.list_(pa.string())) for t in LISTS}
+    return lists | {"age_rating": pa.array([s.get("age_rating") for s in sides], pa.string())}
 
 
 LIKES = {"genres": ["Drama", "Crime", "War"], "actors": ["Pacino"], "decades": ["1990s"], "age_rating": "R"}
@@ -152,7 +161,7 @@ HEAT = {
 
 def test_preferences_met_have_their_shares_of_the_affinity() -> None:
     """Genres overlap by 2 / 3, actors and decades wholly: 0.4 · 2/3 + 0.2 + 0.1 + 0.1 = 2/3, of a known 0.8."""
-    found = by_preferences(columns(LIKES), columns(HEAT), WEIGHTS, 9)[0]
+    found = by_preferences(values(LIKES), [values(HEAT)], WEIGHTS, 9)[0]
     assert [(m.trait, m.value) for m in found.met] == [
         ("actors", "Pacino"),
         ("genres", "Crime"),
@@ -165,7 +174,7 @@ def test_preferences_met_have_their_shares_of_the_affinity() -> None:
 
 
 def test_the_most_important_preferences_and_the_rest() -> None:
-    found = by_preferences(columns(LIKES, LIKES), columns({}, HEAT), WEIGHTS, 1)
+    found = by_preferences(values(LIKES), [values({}), values(HEAT)], WEIGHTS, 1)
     assert found[0] == ByPreferences([], 1.0)
     assert [(m.trait, m.value) for m in found[1].met] == [("actors", "Pacino")]
     assert found[1].met[0].share == pytest.approx(0.3)
@@ -174,25 +183,77 @@ def test_the_most_important_preferences_and_the_rest() -> None:
 
 def test_what_is_not_met() -> None:
     other = {"genres": ["Comedy"], "actors": ["Pacino"], "age_rating": "NC-17"}
-    found = by_preferences(columns(LIKES), columns(other), WEIGHTS, 9)[0]
+    found = by_preferences(values(LIKES), [values(other)], WEIGHTS, 9)[0]
     assert found.met == [Met("actors", "Pacino", 1.0)]
-    assert by_preferences(columns(LIKES), columns({"genres": ["Comedy"]}), WEIGHTS, 9) == [ByPreferences([], 1.0)]
-    assert by_preferences(columns(), columns(), WEIGHTS, 9) == []
+    assert by_preferences(values(LIKES), [values({"genres": ["Comedy"]})], WEIGHTS, 9) == [ByPreferences([], 1.0)]
+    assert by_preferences(values(LIKES), [], WEIGHTS, 9) == []
 
 
-VALUES = st.lists(st.sampled_from("abc"), max_size=4) | st.none()
+def by_affinity(
+    likes: dict[str, Any], titles: list[dict[str, Any]], weights: AffinityWeights, most: int
+) -> list[ByPreferences]:
+    """The same explanations from the affinity of each trait alone, pair by pair: slow, and plain to read."""
+    pairs = columns(*[likes] * len(titles)), columns(*titles)
+    scores = {}
+    for trait in (*LISTS, "age_rating"):
+        name = "decade" if trait == "decades" else trait
+        alone = AffinityWeights(**{n: float(n == name) for n in AffinityWeights.model_fields})
+        scores[trait] = getattr(weights, name) * np.nan_to_num(affinity(*pairs, alone))
+    total = np.sum(list(scores.values()), axis=0)
+    explained = []
+    for row, title in enumerate(titles):
+        met = []
+        for trait in (t for t in scores if scores[t][row] > 0):
+            both = set(values(likes)[trait]) & set(values(title)[trait])
+            shared = values(title)[trait] if trait == "age_rating" else sorted(both)
+            met += [Met(trait, value, float(scores[trait][row] / total[row] / len(shared))) for value in shared]
+        met = sorted(met, key=lambda each: -each.share)[:most]
+        explained.append(ByPreferences(met, 1.0 - sum(each.share for each in met)))
+    return explained
+
+
+VALUES = st.lists(st.sampled_from("abcdéZ"), max_size=9) | st.none()
 SIDE = st.fixed_dictionaries(
-    {"genres": VALUES, "actors": VALUES, "decades": VALUES, "age_rating": st.sampled_from(["G", "R", None, "?"])}
+    dict.fromkeys(LISTS, VALUES) | {"age_rating": st.sampled_from(["G", "PG", "PG-13", "R", "NC-17", None, "?"])}
+)
+WEIGHT = st.floats(0, 1, allow_subnormal=False)
+SOME_WEIGHTS = (
+    st.fixed_dictionaries(dict.fromkeys(AffinityWeights.model_fields, WEIGHT))
+    .filter(lambda weights: any(weights.values()))
+    .map(lambda weights: AffinityWeights(**weights))
 )
 
 
-@given(st.lists(st.tuples(SIDE, SIDE), min_size=1, max_size=5))
-def test_shares_of_preferences_are_the_parts_of_the_affinity(
-    pairs: list[tuple[dict[str, Any], dict[str, Any]]],
+@given(SIDE, st.lists(SIDE, min_size=1, max_size=5), st.just(WEIGHTS) | SOME_WEIGHTS, st.integers(0, 30))
+def test_preferences_met_are_those_of_the_affinity_to_the_bit(
+    likes: dict[str, Any], titles: list[dict[str, Any]], weights: AffinityWeights, most: int
 ) -> None:
-    preferences, titles = columns(*(p for p, _ in pairs)), columns(*(t for _, t in pairs))
-    fit: NDArray[np.float64] = np.nan_to_num(affinity(preferences, titles, WEIGHTS))
-    for why, score in zip(by_preferences(preferences, titles, WEIGHTS, 99), fit, strict=True):
+    explained = by_preferences(values(likes), [values(title) for title in titles], weights, most)
+    assert explained == by_affinity(likes, titles, weights, most)
+
+
+def test_many_preferences_are_read_once_for_all_titles() -> None:
+    """The cost of an explanation is that of the profile plus the titles, not their product."""
+    reads = 0
+
+    class Counted(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            nonlocal reads
+            reads += len(self)
+            return super().__iter__()
+
+    genres = Counted(f"genre {n}" for n in range(100))
+    by_preferences(values({"genres": genres}), [values(HEAT)] * 100, WEIGHTS, 3)
+    assert reads == len(genres)
+
+
+@given(SIDE, st.lists(SIDE, min_size=1, max_size=5))
+def test_shares_of_preferences_are_the_parts_of_the_affinity(
+    likes: dict[str, Any], titles: list[dict[str, Any]]
+) -> None:
+    fit: NDArray[np.float64] = np.nan_to_num(affinity(columns(*[likes] * len(titles)), columns(*titles), WEIGHTS))
+    explained = by_preferences(values(likes), [values(title) for title in titles], WEIGHTS, 99)
+    for why, score in zip(explained, fit, strict=True):
         assert sum(m.share for m in why.met) + why.rest == pytest.approx(1)
         assert why.rest == pytest.approx(0 if score > 0 else 1)
         assert len({(m.trait, m.value) for m in why.met}) == len(why.met)

@@ -1,6 +1,9 @@
 """From one model version to the next: what takes over and when, what is given up, and what becomes of its memory."""
 
 import gc
+import json
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -205,3 +208,16 @@ def test_it_is_not_ready_while_it_lags_too_far_behind(served: Settings, monkeypa
         until(lambda: value(running, "kafka_lag_seconds") == 0.0)
     finally:
         running.close()
+
+
+def test_no_request_waits_for_a_kernel_to_be_compiled(served: Settings) -> None:
+    """In a process of its own: this one may have compiled the kernels long before."""
+    topics = {f"kafka.{name}": getattr(served.kafka, name) for name in ("users", "movies", "series", "interactions")}
+    overrides = {"home": str(served.home), "kafka.bootstrap": served.kafka.bootstrap} | topics
+    command = [sys.executable, "-m", "tests.serve.asking", json.dumps(overrides)]
+    asking = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert asking.returncode == 0, asking.stderr
+    answer = json.loads(asking.stdout)
+    assert {"best_titles", "most_alike", "cholesky", "counting_sort"} <= set(answer["ready"])
+    assert not [what for what, n in answer["items"].items() if not n]
+    assert answer["late"] == []

@@ -1,18 +1,27 @@
 """What carries a recommendation: titles that the user has rated, or declared preferences that the title meets."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
-import pyarrow as pa
 
+from nextreel.events.contract import MATURITY
 from nextreel.model.arrays import Doubles, Floats, Ints
 from nextreel.model.solve import Systems
-from nextreel.model.traits import Traits
-from nextreel.ratings.affinity import affinity, flat
 from nextreel.settings import AffinityWeights
 
-#: What the settings call the weight of each list-valued trait.
-_WEIGHTS = {"genres": "genres", "directors": "directors", "actors": "actors", "decades": "decade"}
+#: The values of each trait of one user or title: genres, directors, actors, decades; age_rating has at most one.
+TraitValues = Mapping[str, Collection[str]]
+
+#: The name of each trait's weight in the settings.
+_WEIGHTS = {
+    "genres": "genres",
+    "directors": "directors",
+    "actors": "actors",
+    "decades": "decade",
+    "age_rating": "age_rating",
+}
 
 
 @dataclass(frozen=True)
@@ -85,29 +94,47 @@ def by_titles(
     return [_by_titles(part, rated, most, each) for part, each in zip(parts.T, before, strict=True)]
 
 
-def by_preferences(preferences: Traits, titles: Traits, weights: AffinityWeights, most: int) -> list[ByPreferences]:
-    """Explain n pairs, row by row, by at most ``most`` of the preferences that the title meets.
+def by_preferences(
+    preferences: TraitValues, titles: Sequence[TraitValues], weights: AffinityWeights, most: int
+) -> list[ByPreferences]:
+    """Explain each title to one user by at most ``most`` of the preferences that the title meets.
 
-    The shares are those of the affinity, Σ_c w_c s_c / Σ_c w_c (`nextreel.ratings.affinity`): a trait has
-    w_c s_c / Σ w s, in equal parts for each value that both sides have. Where none is met, all is the rest: a title may
-    be recommended because people who declare the same like it (`nextreel.model.cold`).
+    The shares are those of the affinity, Σ_c w_c s_c / Σ_c w_c (`nextreel.ratings.affinity`), to the bit: a trait has
+    w_c s_c / Σ w s, in equal parts for each value that both sides have. If a title meets no preference, the rest is 1:
+    the title may be recommended because users with the same preferences like it (`nextreel.model.cold`). The cost grows
+    with the number of preferences plus that of the titles' values, not with their product.
     """
-    scores = {trait: _scores(preferences, titles, weights, trait) for trait in (*_WEIGHTS, "age_rating")}
-    total = np.sum(list(scores.values()), axis=0)
-    shared = {trait: _shared(preferences[trait], titles[trait]) for trait in _WEIGHTS}
-    suitable = titles["age_rating"].to_pylist()
-    found = []
-    for row in range(len(total)):
-        values = {trait: shared[trait].get(row, []) for trait in _WEIGHTS} | {"age_rating": [suitable[row]]}
-        met = [
-            Met(trait, value, float(scores[trait][row] / total[row] / len(values[trait])))
-            for trait in scores
-            if scores[trait][row] > 0
-            for value in values[trait]
-        ]
-        met = sorted(met, key=lambda each: -each.share)[:most]
-        found.append(ByPreferences(met, 1.0 - sum(each.share for each in met)))
-    return found
+    declared = {trait: frozenset(preferences[trait]) for trait in _WEIGHTS}
+    return [_by_preferences(declared, title, weights, most) for title in titles]
+
+
+def _by_preferences(
+    declared: Mapping[str, frozenset[str]], title: TraitValues, weights: AffinityWeights, most: int
+) -> ByPreferences:
+    scores, shared, total = {}, {}, 0.0
+    for trait, weight in _WEIGHTS.items():
+        score, shared[trait] = _overlap(trait, declared[trait], title[trait])
+        scores[trait] = getattr(weights, weight) * score
+        total += scores[trait]  # not sum(), which rounds in another way than numpy
+    met = [
+        Met(trait, value, score / total / len(shared[trait]))
+        for trait, score in scores.items()
+        if score > 0
+        for value in shared[trait]
+    ]
+    met = sorted(met, key=lambda each: -each.share)[:most]
+    return ByPreferences(met, 1.0 - sum(each.share for each in met))
+
+
+def _overlap(trait: str, declared: frozenset[str], of_title: Collection[str]) -> tuple[float, list[str]]:
+    """Return the similarity s of one trait, 0 if it cannot be compared, and the title's values that are met."""
+    if trait == "age_rating":
+        most_mature = max((MATURITY.get(rating, -1) for rating in declared), default=-1)
+        suitable = [rating for rating in of_title if MATURITY.get(rating, inf) <= most_mature]
+        return float(bool(suitable)), suitable
+    own = frozenset(of_title)
+    both, smaller = sorted(own & declared), min(len(own), len(declared))
+    return len(both) / smaller if smaller else 0.0, both
 
 
 def _by_titles(parts: Doubles, rated: Ints, most: int, expected: float) -> ByTitles:
@@ -119,20 +146,3 @@ def _by_titles(parts: Doubles, rated: Ints, most: int, expected: float) -> ByTit
     order = order[parts[order] > 0]
     shares, of_expected = parts[order] / score, float(expected) / score
     return ByTitles(score, rated[order], shares, of_expected, 1.0 - float(shares.sum()) - of_expected)
-
-
-def _scores(preferences: Traits, titles: Traits, weights: AffinityWeights, trait: str) -> Doubles:
-    """Return w s of one trait for each pair, 0 where it cannot be compared: by an affinity of this trait alone."""
-    name = _WEIGHTS.get(trait, trait)
-    weight = float(getattr(weights, name))
-    alone = AffinityWeights(**{n: float(n == name) for n in AffinityWeights.model_fields})
-    return weight * np.nan_to_num(affinity(preferences, titles, alone))
-
-
-def _shared(left: pa.Array, right: pa.Array) -> dict[int, list[str]]:
-    """Return the values that both sides have, ascending, of each row where there are any."""
-    pairs = [set(zip(rows.tolist(), values.to_pylist(), strict=True)) for rows, values in (flat(left), flat(right))]
-    found: dict[int, list[str]] = {}
-    for row, value in sorted(pairs[0] & pairs[1]):
-        found.setdefault(row, []).append(value)
-    return found

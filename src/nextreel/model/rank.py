@@ -125,7 +125,9 @@ class Catalogue:
         rows, scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
         out = exclude or Pairs(np.zeros(n + 1, np.int64), np.zeros(0, np.int64))
         words = np.zeros(0, np.uint64) if allowed is None else allowed
-        layout = (np.ascontiguousarray(users, np.float32), self.blocks, self.norms, self.order, self.factors, words)
+        # Writable, also where users are mapped from a file: numba compiles a kernel again for read-only arrays.
+        writable = np.require(users, np.float32, ["C", "W"])
+        layout = (writable, self.blocks, self.norms, self.order, self.factors, words)
 
         def part(begin: int) -> None:
             end = min(begin + _PART_USERS, n)

@@ -1,6 +1,6 @@
 """Traits of users and titles as numbers: a sparse column each, named "genres Drama" or "age_rating PG-13"."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
@@ -97,11 +97,6 @@ def without_traits(n: int) -> Traits:
     """Return n rows of no traits."""
     lists = dict.fromkeys(_LISTS, pa.nulls(n, pa.list_(pa.string())))
     return {**lists, "age_rating": pa.nulls(n, pa.string())}
-
-
-def concatenated(tables: Sequence[Traits]) -> Traits:
-    """Return the rows of some tables, one after another."""
-    return {trait: pa.concat_arrays([table[trait] for table in tables]) for trait in _NAMES}
 
 
 def take(table: Traits, rows: Ints) -> Traits:

@@ -16,7 +16,6 @@ from nextreel.model.model import Model
 from nextreel.model.recommend import Strategy
 from nextreel.model.snapshot import NO_TIME, Snapshot
 from nextreel.model.solve import Rows
-from nextreel.model.traits import Traits
 from nextreel.serve.ids import Ids
 from nextreel.serve.interactions import Change, Interaction, Interactions
 from nextreel.serve.titles import Moment, Titles
@@ -42,13 +41,8 @@ class Profile:
     decades: list[str] | None = None
     age_rating: str | None = None
 
-    def traits(self) -> Traits:
-        """Return the traits that the user prefers, one row."""
-        lists = {name: pa.array([getattr(self, name)], pa.list_(pa.string())) for name in _LISTS}
-        return {**lists, "age_rating": pa.array([self.age_rating], pa.string())}
-
     def values(self) -> dict[str, list[str]]:
-        """Return the same as plain values, by kind."""
+        """Return the values of each trait that the user prefers, without nulls."""
         found = {name: [value for value in getattr(self, name) or () if value is not None] for name in _LISTS}
         return found | {"age_rating": [] if self.age_rating is None else [self.age_rating]}
 

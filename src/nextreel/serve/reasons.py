@@ -8,7 +8,6 @@ from nextreel.model.arrays import Ints
 from nextreel.model.estimate import HALF
 from nextreel.model.explain import Met, by_preferences, by_titles
 from nextreel.model.solve import Rows
-from nextreel.model.traits import concatenated
 from nextreel.serve.live import Live
 from nextreel.serve.people import Past, Profile
 from nextreel.settings import AffinityWeights
@@ -34,7 +33,8 @@ def reasons(
     """Explain ``titles`` (rows) to somebody who has a past and a profile, each by at most ``most`` things of a kind."""
     past = live.people.counted(past)
     model, n = live.model, len(past.titles)
-    expected = model.newcomers.users.expect_one(profile.values()).ranking[0]
+    declared = profile.values()
+    expected = model.newcomers.users.expect_one(declared).ranking[0]
     if not expected.any():
         expected = model.newcomers.users.average if n else expected
     factors = live.titles.of(np.concatenate([past.titles, titles])).ranking
@@ -42,9 +42,7 @@ def reasons(
     cells = Rows(np.array([0, n]), np.arange(n, dtype=np.int32), above.astype(np.float32))
     systems = live.people.fold_in.confident(cells, factors)
     found = by_titles(systems, 0, factors, n + np.arange(len(titles)), most, n / (n + HALF), expected)
-    declared = concatenated([profile.traits()] * len(titles)) if len(titles) else None
-    cards = [live.titles.card(row).traits() for row in titles.tolist()]
-    met = [] if declared is None else by_preferences(declared, concatenated(cards), weights, most)
+    met = by_preferences(declared, [live.titles.card(row).values() for row in titles.tolist()], weights, most)
     return [
         Reason(
             [(int(past.titles[place]), float(share)) for place, share in zip(why.titles, why.shares, strict=True)],

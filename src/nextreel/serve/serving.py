@@ -17,6 +17,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from nextreel.errors import ModelError
+from nextreel.model.compiled import compile_serving_kernels
 from nextreel.model.store import ModelStore
 from nextreel.model.version import Facts
 from nextreel.processes import lower_thread_priority
@@ -220,6 +221,8 @@ class Serving:
         faster than one is loaded. It is given up where the version in use becomes current again.
         """
         with ThreadPoolExecutor(1, "loader", lower_thread_priority) as loader:  # who follows is not to stand back
+            # Before the model is used: a request would wait for the compiler for seconds, and /healthz with it.
+            loader.submit(compile_serving_kernels).result()
             live, facts = loader.submit(load_live, self._store, version, self._settings).result()
         before = self._in_use
         offsets = facts.get("kafka_offsets", {})

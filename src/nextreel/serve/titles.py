@@ -14,7 +14,6 @@ from nextreel.model.estimate import Estimate
 from nextreel.model.model import Model
 from nextreel.model.rank import Catalogue
 from nextreel.model.snapshot import NO_TIME
-from nextreel.model.traits import Traits
 from nextreel.serve.arrivals import Arrivals
 from nextreel.serve.choices import NO_MARKS, Choice, Choices, Chosen, Marks, marks
 from nextreel.serve.grown import Grown
@@ -44,16 +43,8 @@ class Card:
     seasons: str | None = None
     episodes: str | None = None
 
-    def traits(self) -> Traits:
-        """Return the title's traits, one row."""
-        strings = pa.list_(pa.string())
-        lists = {
-            name: pa.array([getattr(self, name)], strings) for name in ("genres", "directors", "actors", "decades")
-        }
-        return {**lists, "age_rating": pa.array([self.age_rating], pa.string())}
-
     def values(self) -> dict[str, list[str]]:
-        """Return the same as plain values, by kind."""
+        """Return the values of each of the title's traits, without nulls."""
         found = {name: [value for value in getattr(self, name) or () if value is not None] for name in _LISTS}
         return found | {"age_rating": [] if self.age_rating is None else [self.age_rating]}
 
