@@ -5,6 +5,7 @@ import time
 import pytest
 
 from nextreel.serve.position import Position
+from nextreel.serve.serving import _is_near
 
 HERE, THERE = ("t", 0), ("t", 1)
 
@@ -104,3 +105,17 @@ def test_it_is_told_how_far_another_is_ahead(now: list[float]) -> None:
     assert new.messages_behind(old) == float("inf")
     new.start({"t": {0: (0, 10), 1: (0, 10)}})
     assert (new.messages_behind(old), old.messages_behind(new)) == (4, 2)
+
+
+def test_a_position_that_has_applied_nothing_yet_is_near_no_other(now: list[float]) -> None:
+    """However long ago the other one has looked at the topics."""
+    place = ("t", 0)
+    before = Position({place: 6_000})
+    before.start({"t": {0: (0, 6_000)}})
+    now[0] += 60.0
+    position = Position({})
+    position.start({"t": {0: (0, 6_000)}})
+    assert position.complete_at > before.complete_at
+    assert not _is_near(position, before)
+    position.advance(place, 5_950)
+    assert _is_near(position, before)

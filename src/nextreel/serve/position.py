@@ -127,12 +127,21 @@ class Position:
     def complete_at(self) -> float:
         """The time, in seconds since 1970, up to which all messages are applied: at the latest when it last looked.
 
-        What was sent after that may be missing. The oldest message that is not applied was sent after the last one
-        that is, and after the moment at which none was left.
+        What was sent after that may be missing. Where nothing is known of the messages that are not applied, it is the
+        time at which following began.
+        """
+        known = self.applied_until
+        return known if known > -inf else min(self._looked_at, self._began_at)
+
+    @property
+    def applied_until(self) -> float:
+        """The same, but minus infinity where nothing is known of the messages that are not applied.
+
+        The oldest of them was sent after the last one that is applied, and after the moment at which none was left.
         """
         behind = [each for each in list(self._partitions.values()) if each.reached < each.end]
         oldest = min((max(each.complete_at, each.applied_at) for each in behind), default=inf)
-        return min(self._looked_at, oldest if oldest > -inf else self._began_at)
+        return min(self._looked_at, oldest)
 
     @property
     def lag_seconds(self) -> float:

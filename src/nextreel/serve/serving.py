@@ -311,7 +311,7 @@ class Serving:
 def _is_near(position: Position, before: Position) -> bool:
     """Tell whether a position is so close to the one in use that nobody notices the difference for long."""
     near = position.messages_behind(before)
-    return near <= _NEAR_MESSAGES or (near < inf and position.complete_at >= before.complete_at - _NEAR_SECONDS)
+    return near <= _NEAR_MESSAGES or (near < inf and position.applied_until >= before.complete_at - _NEAR_SECONDS)
 
 
 def _stop(follower: Follower) -> None:
