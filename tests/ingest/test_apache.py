@@ -33,6 +33,7 @@ from tests.kafka.apache import (
     secure_broker,
     zookeeper_broker,
 )
+from tests.kafka.damaging import send_unreadable, unpacking_little
 from tests.waiting import until
 
 from nextreel.errors import BrokerError, DataLossError
@@ -43,6 +44,7 @@ from nextreel.ingest.query import start_ingest
 from nextreel.kafka.producer import EventProducer
 from nextreel.kafka.topics import create_topics
 from nextreel.kafka.watermarks import WatermarkReader
+from nextreel.lake.commit import committed_offsets
 from nextreel.lake.layout import Lake
 from nextreel.lake.verify import verify
 from nextreel.settings import Settings
@@ -214,6 +216,30 @@ def test_retention_that_overtakes_the_reader_stops_it_or_is_written_down(there: 
     assert [file.name for file in (there.lake / "_ingest" / "gaps").iterdir()] == [
         f"{there.kafka.users}-0-100-150.json"
     ]
+
+
+@pytest.mark.parametrize("fail_on_data_loss", [True, False])
+def test_a_batch_that_cannot_be_read_is_written_down_and_ingest_goes_on(
+    there: Settings, spark: SparkSession, fail_on_data_loss: bool
+) -> None:
+    lenient = there.ingest.model_copy(update={"fail_on_data_loss": fail_on_data_loss})
+    given = unpacking_little(there.model_copy(update={"ingest": lenient}))
+    topic, lake = there.kafka.users, Lake(there.lake)
+    first = send_unreadable(there, topic, 20)
+    ingest(spark, given)  # of nothing else
+    producer = Producer(there.kafka.client_config)
+    for value in users(0, 100):
+        producer.produce(topic, value, partition=0)
+    assert producer.flush(60) == 0
+    send_unreadable(there, topic, 30)
+    ingest(spark, given)
+    ingest(spark, given)
+    assert (first, sorted(offset for _, offset in places(there))) == (0, list(range(20, 120)))
+    gaps = {file.name: orjson.loads(file.read_bytes()) for file in lake.gaps.iterdir()}
+    assert gaps.keys() == {f"{topic}-0-0-20.json", f"{topic}-0-120-150.json"}
+    assert "the messages at offsets 0 to 19 cannot be read: Decompression" in gaps[f"{topic}-0-0-20.json"]["why"]
+    assert committed_offsets(lake)[topic]["0"] == 150
+    assert verify(lake, deep=True).problems == []
 
 
 def test_a_stream_lives_through_a_broker_that_stalls_and_one_that_is_killed(

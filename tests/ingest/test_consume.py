@@ -11,6 +11,7 @@ import confluent_kafka
 import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
+from tests.kafka.damaging import send_unreadable, unpacking_little
 
 from nextreel.errors import KafkaError
 from nextreel.ingest.consume import MESSAGES, KafkaRange, read_ranges
@@ -165,6 +166,44 @@ def test_messages_of_aborted_transactions_are_not_read(ready: Settings) -> None:
     if b"aborted" in found.column("value").to_pylist():
         pytest.skip("Tansu 0.6 does not tell consumers which transactions were aborted")
     assert found.column("value").to_pylist() == [b"committed"]
+
+
+# Batches that cannot be read
+
+
+class Reported:
+    """What is reported as unreadable."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[KafkaRange, str]] = []
+
+    def __call__(self, unreadable: KafkaRange, error: str) -> None:
+        self.given.append((unreadable, error))
+
+
+def test_batches_that_cannot_be_read_are_stepped_over_and_reported(ready: Settings) -> None:
+    """A range may begin and end inside of one, as where a task's share ends."""
+    topic, sending = ready.kafka.users, producer(ready)
+    send_unreadable(ready, topic, 20)
+    for value in (b"20", b"21"):
+        sending.produce(topic, value, partition=0)
+    sending.produce(topic, b"other", partition=1)
+    sending.flush()
+    send_unreadable(ready, topic, 30)
+    client = unpacking_little(ready).kafka.client_config
+    for begin, end, unreadable in (
+        (0, 52, [(0, 20), (22, 52)]),
+        (5, 40, [(5, 20), (22, 40)]),
+        (20, 22, []),  # the consumer reads ahead, into the batch behind
+        (3, 8, [(3, 8)]),
+    ):
+        reported = Reported()
+        ranges = [KafkaRange(topic, 0, begin, end), KafkaRange(topic, 1, 0, 1)]
+        found = list(read_ranges(client, ranges, unreadable=reported))
+        values = [value for block in found for value in block.column("value").to_pylist()]
+        assert sorted(values) == [b"20", b"21", b"other"][0 if end > 20 else 2 :]
+        assert [(r.begin, r.end) for r, _ in reported.given] == unreadable
+        assert all("Decompression" in error for _, error in reported.given)
 
 
 # Errors

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer
+from tests.kafka.damaging import send_unreadable, unpacking_little
 from tests.serve.living import N_TITLES, START
 from tests.waiting import HANG_SECONDS, until
 
@@ -16,6 +17,7 @@ from nextreel.kafka.watermarks import Watermarks
 from nextreel.serve import follow
 from nextreel.serve.follow import Follower
 from nextreel.serve.live import Asked, Event, Live
+from nextreel.serve.metrics import Metrics
 from nextreel.settings import Settings
 
 
@@ -76,6 +78,49 @@ def test_what_breaks_the_contract_is_passed_over(
     follower = started()
     assert follower.wait(HANG_SECONDS)
     assert (seen(state, "new"), follower.applied, follower.rejected) == ({"t01"}, 1, 3)
+
+
+def test_batches_that_cannot_be_read_are_left_out_and_all_else_is_applied(
+    state: Live, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = settings.kafka.interactions
+    send(settings, deed("new", "t01"))
+    send_unreadable(settings, topic, 20, json.loads(deed("new", "t02")))
+    send(settings, deed("new", "t03"))
+    send(settings, deed("new", "t04"), partition=1)
+    send_unreadable(settings, topic, 7, json.loads(deed("new", "t02")))
+    metrics = Metrics()
+    follower = Follower(unpacking_little(settings).kafka, state, {}, metrics=metrics)
+    follower.start()
+    try:
+        assert follower.wait(HANG_SECONDS)
+        assert (seen(state, "new"), follower.skipped) == ({"t01", "t03", "t04"}, 27)
+        assert follower.position.reached[topic, 0] == 29
+        send(settings, deed("new", "t05"))
+        until(lambda: "t05" in seen(state, "new"))
+        until(lambda: follower.position.lag_messages == 0)
+    finally:
+        follower.stop()
+        follower.join(HANG_SECONDS)
+    assert metrics.registry.get_sample_value("nextreel_serve_skipped_messages_total", {"topic": topic}) == 27
+    logged = [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()]
+    assert [text.partition(": Decompression")[0] for text in logged] == [
+        f"{topic} partition 0: the messages at offsets {first} to {last} cannot be read and are left out"
+        for first, last in ((1, 20), (22, 28))
+    ]
+
+
+def test_a_model_that_left_off_inside_a_batch_that_cannot_be_read_goes_on_behind_it(
+    state: Live, settings: Settings
+) -> None:
+    send_unreadable(settings, settings.kafka.interactions, 20)
+    send(settings, deed("new", "t03"))
+    follower = Follower(unpacking_little(settings).kafka, state, {settings.kafka.interactions: {"0": 15}})
+    follower.start()
+    assert follower.wait(HANG_SECONDS)
+    follower.stop()
+    follower.join(HANG_SECONDS)
+    assert (seen(state, "new"), follower.skipped) == ({"t03"}, 5)
 
 
 def test_many_at_once_come_to_the_same_as_one_by_one(

@@ -1,7 +1,7 @@
 """Ranges of Kafka's messages as blocks of columns."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from nextreel.errors import DataLossError, KafkaError
 from nextreel.kafka.client import Heard, new_client, passes
+from nextreel.kafka.unreadable import UNPACKING, first_readable, is_unreadable
 
 _HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
 
@@ -46,7 +47,7 @@ _CLIENT = {
     "queued.min.messages": "20000",
     "queued.max.messages.kbytes": "8192",
     "fetch.queue.backoff.ms": "2",
-}
+} | UNPACKING
 _NOT_NEGOTIABLE = {
     "group.id": "nextreel-ingest",
     "enable.auto.commit": "false",
@@ -72,16 +73,28 @@ class KafkaRange:
         return f"{self.topic} partition {self.partition}"
 
 
+#: A topic and one of its partitions.
+Place = tuple[str, int]
+#: Receives offsets that cannot be read, and librdkafka's error.
+Unreadable = Callable[[KafkaRange, str], None]
+
+
 def read_ranges(
-    client: Mapping[str, str], ranges: Sequence[KafkaRange], patience_seconds: float = PATIENCE_SECONDS
+    client: Mapping[str, str],
+    ranges: Sequence[KafkaRange],
+    patience_seconds: float = PATIENCE_SECONDS,
+    unreadable: Unreadable = lambda _range, _error: None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield every message of the ranges, which are of different partitions, those of each in offset order.
 
-    Offsets that hold no message (compacted away, or a transaction's marker) are stepped over. A connection that is cut
-    is made anew. Raises `KafkaError` where Kafka does not answer for ``patience_seconds``, `DataLossError` where it has
-    deleted what was to be read.
+    Offsets that hold no message (compacted away, or a transaction's marker) are stepped over. So are batches that
+    librdkafka cannot read: their offsets in the ranges go to ``unreadable``, with the error. A connection that is cut
+    is made again.
+
+    Raises `KafkaError` where Kafka does not answer for ``patience_seconds``, `DataLossError` where it has deleted what
+    was to be read.
     """
-    reading = _Reading(client, ranges, patience_seconds)
+    reading = _Reading(client, ranges, patience_seconds, unreadable)
     block = _Block()
     try:
         while reading.left:
@@ -129,18 +142,26 @@ class _Block:
 class _Reading:
     """One consumer on its way through ranges; ``left`` is what it has not read yet."""
 
-    def __init__(self, client: Mapping[str, str], ranges: Sequence[KafkaRange], patience_seconds: float):
+    def __init__(
+        self, client: Mapping[str, str], ranges: Sequence[KafkaRange], patience_seconds: float, unreadable: Unreadable
+    ):
         self.left = {(r.topic, r.partition): r for r in ranges}
         self.heard = Heard()
         self._ends = {(r.topic, r.partition): r.end for r in ranges}
-        self._bootstrap = client.get("bootstrap.servers", "")
+        self._client = dict(client)
         self._patience = patience_seconds
+        self._unreadable = unreadable
         self._silent = 0.0
+        self._consumer = self._new_consumer()
+
+    def _new_consumer(self) -> Consumer:
+        """Return a consumer of what is left to read."""
         try:
-            self._consumer = new_client(Consumer, _CLIENT | dict(client) | _NOT_NEGOTIABLE, self.heard)
-            self._consumer.assign([TopicPartition(r.topic, r.partition, r.begin) for r in ranges])
+            consumer = new_client(Consumer, _CLIENT | self._client | _NOT_NEGOTIABLE, self.heard)
+            consumer.assign([TopicPartition(r.topic, r.partition, r.begin) for r in self.left.values()])
         except KafkaException as error:
-            raise KafkaError(f"{', '.join(map(str, ranges))}: {error.args[0].str()}") from None
+            raise KafkaError(f"{', '.join(map(str, self.left.values()))}: {error.args[0].str()}") from None
+        return consumer
 
     def close(self) -> None:
         self._consumer.close()
@@ -150,25 +171,64 @@ class _Reading:
         began = time.monotonic()
         events = self._consumer.consume(min(most, sum(map(len, self.left.values()))), timeout=_SIP_SECONDS)
         messages: list[Message] = events
+        damaged: dict[Place, Message] = {}
         if any(map(Message.error, events)):
-            answers = [event for event in events if self._is_answer(event)]
-            messages = [answer for answer in answers if answer.error() is None]
-            events = answers
-        self._silent = 0.0 if events else self._silent + time.monotonic() - began
+            damaged, events = self._sorted(events)
+            messages = [event for event in events if event.error() is None]
+        self._silent = 0.0 if events or damaged else self._silent + time.monotonic() - began
         if self._silent >= self._patience:
             raise self._given_up()
-        if events and self._advance():
+        has_ended = bool(events) and self._advance(damaged)
+        if damaged:
+            self._pass_over(damaged)
+        if has_ended or damaged:
             messages = [m for m in messages if m.offset() < self._ends[m.topic(), m.partition()]]
         return messages
 
+    def _sorted(self, events: Sequence[Message]) -> tuple[dict[Place, Message], list[Message]]:
+        """Return the first error of each partition that reports an unreadable batch, and the answers up to these."""
+        damaged: dict[Place, Message] = {}
+        answers: list[Message] = []
+        for event in events:
+            place = event.topic(), event.partition()
+            if place in damaged:
+                continue  # read again once the batch before it is passed over
+            if event.error() is not None and is_unreadable(event.error()):
+                damaged[place] = event
+            elif self._is_answer(event):
+                answers.append(event)
+        return damaged, answers
+
+    def _pass_over(self, damaged: Mapping[Place, Message]) -> None:
+        """Shorten what is left to read by the batches that cannot be read, and go on with a new consumer."""
+        for place in self.left.keys() & damaged.keys():
+            event, r = damaged[place], self.left[place]
+            begin = min(max(r.begin, event.offset()), r.end)
+            if begin < r.end:  # else the batch lies behind the range: the consumer reads ahead
+                end = min(first_readable(self._client, r.topic, r.partition, begin, self._patience), r.end)
+                if end > begin:
+                    self._unreadable(replace(r, begin=begin, end=end), event.error().str())
+                begin = end
+            self.left[place] = replace(r, begin=begin)
+            if begin == r.end:
+                del self.left[place]
+        if self.left:
+            self._consumer.close()
+            self._consumer = self._new_consumer()
+
     def _given_up(self) -> KafkaError:
         at = ", ".join(f"{r} at offset {r.begin:,}" for r in self.left.values())
-        return KafkaError(self.heard.beside(f"Kafka at {self._bootstrap}: no answer for {self._silent:.0f} s: {at}"))
+        bootstrap = self._client.get("bootstrap.servers", "")
+        return KafkaError(self.heard.beside(f"Kafka at {bootstrap}: no answer for {self._silent:.0f} s: {at}"))
 
-    def _advance(self) -> bool:
-        """Shorten what is left to read by what has been read; tell whether a range has come to its end."""
+    def _advance(self, damaged: Container[Place]) -> bool:
+        """Shorten what is left to read by what has been read; tell whether a range has come to its end.
+
+        Partitions that are ``damaged`` are left as they are.
+        """
         ended = []
-        for place in self._consumer.position([TopicPartition(*key) for key in self.left]):
+        asked = [TopicPartition(*place) for place in self.left if place not in damaged]
+        for place in self._consumer.position(asked) if asked else []:
             r = self.left[place.topic, place.partition]
             reached = max(r.begin, place.offset)
             if reached < r.end:

@@ -1,4 +1,4 @@
-"""What was lost: messages that Kafka deleted before they were read, written down where ingest goes on without them."""
+"""What was lost: messages that Kafka deleted before they were read, or that cannot be read, while ingest goes on."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Gap:
-    """Messages of one partition that cannot be read any more.
+    """Messages of one partition that cannot be read.
 
     They were to be read from offset ``begin`` on, and ingest goes on at ``end``. It lies before ``begin`` where the
     topic was made anew: offsets do not tell what was lost then.

@@ -245,7 +245,14 @@ class KafkaStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """Yield the messages of one task's ranges, in blocks. Runs in a Spark task."""
         assert isinstance(partition, KafkaTask)  # noqa: S101 (planned by `partitions`)
-        yield from read_ranges(self._client, partition.ranges, self._patience)
+        yield from read_ranges(self._client, partition.ranges, self._patience, self._pass_over)
+
+    def _pass_over(self, unreadable: KafkaRange, error: str) -> None:
+        """Report and record a batch that cannot be read. It does not stop ingest: it would do so at every start."""
+        why = f"the messages at offsets {unreadable.begin:,} to {unreadable.end - 1:,} cannot be read: {error}"
+        gap = Gap(unreadable.topic, unreadable.partition, unreadable.begin, unreadable.end, why)
+        _log.error("%s. Going on at %s.", gap, f"{gap.end:,}")
+        self._write_down(gap)
 
 
 class LakeSource(KafkaSource):

@@ -7,7 +7,7 @@
     <lake>/_ingest/changes/<id>.json                  ours: files that were merged, or removed
     <lake>/_ingest/ledger.json                        ours: older records, added up
     <lake>/_ingest/replays/<time>-<id>.jsonl          ours: quarantined messages that were sent again
-    <lake>/_ingest/gaps/<place>.json                  ours: messages that Kafka had deleted before they were read
+    <lake>/_ingest/gaps/<place>.json                  ours: messages that Kafka had deleted, or that cannot be read
     <lake>/_ingest/topics.json                        ours: the topics' ids, others where a topic was made anew
     <lake>/_ingest/staging/<file>.staged              written, not yet part of the lake
     <lake>/_ingest/merging/<id>/                      a day's directory that will take the place of another

@@ -21,6 +21,7 @@ from nextreel.ingest.columns import accept
 from nextreel.ingest.rows import Rejected, read
 from nextreel.kafka.client import Heard, new_client, passes
 from nextreel.kafka.topics import NO_ID, topics_by_type
+from nextreel.kafka.unreadable import UNPACKING, first_readable, is_unreadable
 from nextreel.kafka.watermarks import WatermarkReader, Watermarks
 from nextreel.lake.ledger import Offsets
 from nextreel.serve.live import Event, Live
@@ -56,7 +57,7 @@ _CONFIG = {
     "auto.offset.reset": "earliest",
     # The last offset may be a transaction's marker, which is no message: only so one learns of having come past it.
     "enable.partition.eof": "true",
-}
+} | UNPACKING
 
 _Result = TypeVar("_Result")
 
@@ -107,7 +108,7 @@ class Follower(threading.Thread):
         self._logged: set[tuple[str, type[Exception]]] = set()
         self.rejected = 0
         self.applied = 0
-        #: Events that could not be applied, and were left out.
+        #: Messages that could not be read or applied, and were left out.
         self.skipped = 0
         #: Why it does not get on at the moment; empty where it does.
         self.trouble = ""
@@ -161,7 +162,11 @@ class Follower(threading.Thread):
             looked = ranked = settled = measured = time.monotonic()
             reached_then = self.position.reached
             while not self._stopping.is_set():
-                self._take(consumer.consume(_SIP, timeout=_SIP_SECONDS))
+                unreadable = self._take(consumer.consume(_SIP, timeout=_SIP_SECONDS))
+                if unreadable:
+                    for place, error in unreadable.items():
+                        self._pass_over(place, error)
+                    return
                 if not self.is_ready and (self._finishing.is_set() or self.position.is_past(ends)):
                     self._get_ready()
                 now = time.monotonic()
@@ -250,15 +255,30 @@ class Follower(threading.Thread):
         self._logged.add(kind)
         return is_new
 
-    def _take(self, messages: list[Message]) -> None:
-        """Apply messages. Raises `KafkaException` for an error that does not pass."""
+    def _take(self, messages: Sequence[Message]) -> dict[Place, Message]:
+        """Apply messages up to the first batch of each partition that cannot be read; return the errors of these.
+
+        Raises `KafkaException` for any other error that does not pass.
+        """
+        unreadable: dict[Place, Message] = {}
+        readable: list[Message] = []
         for message in messages:
-            if (error := message.error()) is not None:
-                if error.code() == Refusal._PARTITION_EOF:
-                    continue  # counts once the messages before it are applied
+            place, error = (message.topic(), message.partition()), message.error()
+            if place in unreadable:
+                continue  # read again once the batch before it is passed over
+            if error is not None and is_unreadable(error):
+                unreadable[place] = message
+                continue
+            if error is not None and error.code() != Refusal._PARTITION_EOF:
                 if error.fatal() or not passes(error):
                     raise KafkaException(error)
                 self._heard(error)
+            readable.append(message)
+        self._take_readable(readable)
+        return unreadable
+
+    def _take_readable(self, messages: Sequence[Message]) -> None:
+        """Apply messages, and advance to behind them and to the ends that were reached."""
         valid = [message for message in messages if message.error() is None]
         if valid:
             self.trouble = ""
@@ -275,6 +295,21 @@ class Follower(threading.Thread):
                 self.position.advance(place, message.offset() + 1, message.timestamp()[1])
             elif error.code() == Refusal._PARTITION_EOF:
                 self.position.advance(place, message.offset())
+
+    def _pass_over(self, place: Place, message: Message) -> None:
+        """Advance behind the batch that ``message`` reports as unreadable; count and log its messages.
+
+        Raises `NextreelError` where Kafka does not answer.
+        """
+        begin = max(self.position.reached.get(place, 0), message.offset())
+        end = first_readable(self._kafka.client_config, *place, begin)
+        if end == begin:
+            return
+        self.position.advance(place, end)
+        self.skipped += end - begin
+        self._metrics.skipped.labels(place[0]).inc(end - begin)
+        text = "%s partition %d: the messages at offsets %d to %d cannot be read and are left out: %s"
+        _LOG.error(text, *place, begin, end - 1, message.error().str())
 
     def _read(self, messages: Sequence[Message]) -> list[Event]:
         """Return the events of valid messages; where one cannot even be read, it costs itself alone."""

@@ -29,14 +29,16 @@ class Metrics:
         self.events = self._gauge("events", "Events that the model in use has followed.")
         self.rejected = self._gauge("rejected_messages", "Messages that break the contract, which are passed over.")
         self.lag_messages = self._gauge(
-            "kafka_lag_messages", "Messages in Kafka that are not applied yet; NaN while Kafka does not answer."
+            "kafka_lag_messages",
+            "Messages in Kafka that are not applied yet; NaN while Kafka does not answer.",
         )
         self.lag_seconds = self._gauge(
-            "kafka_lag_seconds", "Age of the oldest message not applied yet; NaN while Kafka does not answer."
+            "kafka_lag_seconds",
+            "Age of the oldest message not applied yet; it keeps growing while Kafka does not answer.",
         )
         self.skipped = Counter(
             "nextreel_serve_skipped_messages",
-            "Messages that keep to the contract but could not be applied, by topic; the log names each.",
+            "Messages that could not be read from Kafka or applied, by topic; the log names their offsets.",
             ["topic"],
             registry=self.registry,
         )

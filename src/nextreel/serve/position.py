@@ -40,7 +40,7 @@ class Position:
         self._offsets = dict(offsets)
         self._partitions: dict[Place, _Partition] = {}
         self._began_at = self._looked_at = time.time()
-        #: Whether Kafka did not answer when it was last asked: the lag is then not known.
+        #: Whether Kafka did not answer when it was last asked: the lag in messages is then not known.
         self.is_unknown = False
 
     def start(self, ends: Watermarks) -> dict[Place, int]:

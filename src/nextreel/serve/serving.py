@@ -294,16 +294,16 @@ class Serving:
         def of_use(figure: Callable[[_InUse], float]) -> Callable[[], float]:
             return lambda: 0.0 if (used := self._in_use) is None else float(figure(used))
 
-        def lag(figure: Callable[[Position], float]) -> Callable[[_InUse], float]:
-            return lambda used: nan if used.follower.position.is_unknown else figure(used.follower.position)
+        def lag_messages(used: _InUse) -> float:
+            return nan if used.follower.position.is_unknown else used.follower.position.lag_messages
 
         show = self.metrics
         show.events.set_function(of_use(lambda used: used.follower.applied))
         show.rejected.set_function(of_use(lambda used: used.follower.rejected))
         show.users.set_function(of_use(lambda used: len(used.answers.live.people)))
         show.titles.set_function(of_use(lambda used: len(used.answers.live.titles)))
-        show.lag_messages.set_function(of_use(lag(lambda position: position.lag_messages)))
-        show.lag_seconds.set_function(of_use(lag(lambda position: position.lag_seconds)))
+        show.lag_messages.set_function(of_use(lag_messages))
+        show.lag_seconds.set_function(of_use(lambda used: used.follower.position.lag_seconds))
         show.model_refused.set_function(lambda: float(bool(self._refused)))
         show.model_waiting_since.set_function(lambda: self._waiting_since)
 
