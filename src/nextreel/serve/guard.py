@@ -28,7 +28,7 @@ _OPEN = {"/", "/healthz", "/readyz", "/openapi.json"}
 _OPEN_FOLDER = "/static/"
 #: What is answered however busy the server is.
 _HEALTH = {"/healthz", "/readyz", "/metrics"}
-#: What takes nothing off the budget of an address: little work, and asked for by whoever watches the server.
+#: Routes that take nothing off the budget of an address: they cost little, and monitoring asks for them.
 _UNLIMITED = {"/healthz", "/readyz"}
 #: Characters of a path, decoded: two ids of 256 and what is around them. Routes take time with the square of it.
 _LONGEST_PATH = 1_024
