@@ -40,7 +40,8 @@ def train(ctx: click.Context, as_json: bool) -> None:
 
     given = ctx.obj()
     with status_line("starting Spark") as status, running_spark(given) as spark:
-        training = run(spark, given, step_teller(status))
+        # spark-submit makes one stream of Python's two, and JSON must stay JSON in it.
+        training = run(spark, given, status.update if as_json else step_teller(status))
     version, verdict = training.version, training.verdict
     if as_json:
         facts = ModelStore(given.models).facts(version) | {"promotion": asdict(verdict)}
